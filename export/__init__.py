@@ -1,0 +1,1 @@
+"""Stage one: from a server into the archive."""

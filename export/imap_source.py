@@ -1,0 +1,62 @@
+"""A source over IMAP: EXAMINE and BODY.PEEK only, so that nothing changes on the server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from export.source import B
+    from waystation.imap import ImapSession
+    from waystation.model import Folder, FolderState
+    from waystation.wire import Described, Fetched, Tagged
+
+
+class ImapSource:
+    """See ``MailSource``."""
+
+    def __init__(self, session: ImapSession) -> None:
+        self._session = session
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """See ``MailSource``."""
+        return self._session.namespace.prefix
+
+    def folders(self) -> list[Folder]:
+        """See ``MailSource``."""
+        return self._session.folders()
+
+    def states(self, folders: Iterable[Folder]) -> dict[bytes, FolderState]:
+        """See ``MailSource``."""
+        return self._session.states(folders)
+
+    def open(self, folder: Folder) -> FolderState:
+        """See ``MailSource``."""
+        return self._session.select(folder.wire_name, read_only=True).state
+
+    def flags(
+        self, changed_since: int | None = None
+    ) -> Iterator[tuple[int, tuple[str, ...], tuple[str, ...]]]:
+        """See ``MailSource``."""
+        command = b"UID FETCH 1:* (UID FLAGS)"
+        if changed_since is not None:
+            command += b" (CHANGEDSINCE %d)" % changed_since
+        return self._session.wire.flags(command)
+
+    def uids(self, among: bytes = b"1:*") -> list[int]:
+        """See ``MailSource``."""
+        return self._session.uids(b"UID " + among)
+
+    def describe(self, uids: bytes) -> Iterator[Described]:
+        """See ``MailSource``."""
+        return self._session.wire.describe(uids, b"HEADER")
+
+    def fetch(
+        self, sets: Iterable[bytes], new_body: Callable[[int], B], depth: int
+    ) -> Iterator[Fetched[B] | Tagged]:
+        """See ``MailSource``."""
+        return self._session.wire.fetch(sets, new_body, depth)

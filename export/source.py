@@ -1,0 +1,59 @@
+"""What a source can be asked. IMAP answers it today; the twin in the tests answers it too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from waystation.wire import Body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from waystation.model import Folder, FolderState
+    from waystation.wire import Described, Fetched, Tagged
+
+B = TypeVar("B", bound=Body)
+
+
+class MailSource(Protocol):
+    """A mailbox that is only ever read: no flag is set, nothing is taken, nothing removed.
+
+    Every method may raise ``ConnectionLostError`` or ``ProtocolError``; the source is then of
+    no more use, and a new one is opened. One folder is open at a time.
+    """
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """The levels of the namespace prefix in front of every folder but INBOX."""
+
+    def folders(self) -> list[Folder]:
+        """Return every folder that is listed, those without messages included."""
+
+    def states(self, folders: Iterable[Folder]) -> dict[bytes, FolderState]:
+        """Return the state of folders by their wire names; a refused one is missing."""
+
+    def open(self, folder: Folder) -> FolderState:
+        """Open a folder for reading only.
+
+        Raises:
+            RefusedError: the server does not open it.
+        """
+
+    def flags(
+        self, changed_since: int | None = None
+    ) -> Iterator[tuple[int, tuple[str, ...], tuple[str, ...]]]:
+        """Yield UID, flags and keywords of the open folder's messages.
+
+        With ``changed_since`` only of those changed after that HIGHESTMODSEQ (RFC 7162).
+        """
+
+    def uids(self, among: bytes = b"1:*") -> list[int]:
+        """Return which of a UID set the open folder holds."""
+
+    def describe(self, uids: bytes) -> Iterator[Described]:
+        """Yield the description, with full header, of each message of a UID set."""
+
+    def fetch(
+        self, sets: Iterable[bytes], new_body: Callable[[int], B], depth: int
+    ) -> Iterator[Fetched[B] | Tagged]:
+        """Yield each message of the UID sets with its body (see ``Wire.fetch``)."""

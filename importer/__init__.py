@@ -1,0 +1,1 @@
+"""Stage two: from the archive into a server."""

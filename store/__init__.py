@@ -1,0 +1,1 @@
+"""The archive: one mailbox as Maildir and index. Knows nothing of networks."""

@@ -1,0 +1,172 @@
+"""Many messages into the archive in one durable step.
+
+The order of FORMAT.md, chapter 7: files complete in ``tmp``, one sync for all, renamed into
+``cur``, directories synced, then their rows and the watermark in one transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from store.headers import parse
+from store.index import NewMessage, received_of
+from store.maildir import sync_directories, sync_files
+from waystation.errors import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from store.database import Database
+    from store.index import ArchivedFolder, Index
+    from store.maildir import Draft, Maildir
+    from waystation.model import FolderState, RemoteMessage
+
+MESSAGES = 500
+OCTETS = 64_000_000
+"""A batch is committed when it holds so many messages or octets."""
+
+_BLOCK = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    folder_id: int
+    state: FolderState
+    looked_at: str
+    is_settled: bool
+
+
+@dataclass(slots=True)
+class Batch:
+    """Messages that are written, and not yet recorded."""
+
+    root: Path
+    database: Database
+    index: Index
+    messages: list[NewMessage] = field(default_factory=list)
+    octets: int = 0
+    _moves: list[tuple[str, str]] = field(default_factory=list)
+    _links: list[tuple[Draft, str, str]] = field(default_factory=list)
+    _directories: dict[str, None] = field(default_factory=dict)
+    _content: dict[tuple[str, int | None], str] = field(default_factory=dict)
+    _settled: list[_Settled] = field(default_factory=list)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to commit."""
+        return len(self.messages) >= MESSAGES or self.octets >= OCTETS
+
+    def add(
+        self,
+        folder: ArchivedFolder,
+        maildir: Maildir,
+        uidvalidity: int,
+        message: RemoteMessage,
+        draft: Draft,
+        sha256: str,
+    ) -> None:
+        """Take a finished draft; content that lies in the archive already is stored once."""
+        file = maildir.name_for(
+            uidvalidity,
+            message.uid,
+            draft.size,
+            message.internaldate,
+            message.flags,
+            message.keywords,
+        )
+        path = f"{maildir.path}{os.sep}{file}"
+        received = received_of(message.internaldate)
+        key = (sha256, received)
+        twin = self._content.get(key)
+        if twin is None and (stored := self.index.same_content(sha256, received)) is not None:
+            twin = str(self.root / stored)
+        if twin is None:
+            self._moves.append((draft.path, path))
+            self._content[key] = path
+        else:
+            self._links.append((draft, twin, path))
+        self._directories[os.path.dirname(path)] = None  # noqa: PTH120 - text throughout
+        self.octets += draft.size
+        self.messages.append(
+            NewMessage(
+                folder.id,
+                uidvalidity,
+                message.uid,
+                file,
+                sha256,
+                draft.size,
+                message.internaldate,
+                message.flags,
+                message.keywords,
+                parse(draft.head),
+            )
+        )
+
+    def settle(
+        self, folder_id: int, state: FolderState, looked_at: str, *, is_settled: bool
+    ) -> None:
+        """Move a folder's watermark in the step that records its last messages."""
+        self._settled.append(_Settled(folder_id, state, looked_at, is_settled))
+
+    def commit(self) -> None:
+        """Make all of it durable, then recorded.
+
+        Raises:
+            StorageError: the disk did not take it; what was recorded before stays.
+        """
+        if self.messages:
+            sync_files([source for source, _ in self._moves])
+            try:
+                for source, path in self._moves:
+                    os.replace(source, path)  # noqa: PTH105 - a Path for each message costs
+                for draft, twin, path in self._links:
+                    _link(draft, twin, path)
+                sync_directories(list(self._directories))
+            except OSError as error:
+                raise StorageError(error.filename or self.root, error) from None
+        if self.messages or self._settled:
+            with self.database.atomic():
+                self.index.add_messages(self.messages)
+                for settled in self._settled:
+                    self.index.settle(
+                        settled.folder_id,
+                        settled.state,
+                        settled.looked_at,
+                        is_settled=settled.is_settled,
+                    )
+        self.messages.clear()
+        self.octets = 0
+        self._moves.clear()
+        self._links.clear()
+        self._directories.clear()
+        self._content.clear()
+        self._settled.clear()
+
+
+def _link(draft: Draft, twin: str, path: str) -> None:
+    """Store equal content once, by a hard link, where the file system has such."""
+    try:
+        # The twin's octets are compared first: damage must not spread to a good copy.
+        if file_sha256(twin) == file_sha256(draft.path):
+            if os.path.exists(path):  # noqa: PTH110 - left by a run that was cut off
+                os.unlink(path)  # noqa: PTH108
+            os.link(twin, path)
+            draft.discard()
+            return
+    except OSError:
+        # Renamed by a mail reader, gone, or no links here: the message keeps a file of its own.
+        pass
+    sync_files([draft.path])
+    os.replace(draft.path, path)  # noqa: PTH105
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the sha256 of a file in hex; the file is never held whole."""
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

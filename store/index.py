@@ -1,0 +1,506 @@
+"""Every question about folders and messages, as SQL, typed in and out.
+
+Times of our own are text, UTC, ISO 8601. INTERNALDATE is text with the offset as sent, and a
+number of seconds beside it (``received``) to sort and compare by.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from waystation.model import FolderState, SpecialUse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from store.database import Database
+    from store.headers import Headers
+
+MessageState = Literal["archived", "skipped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedFolder:
+    """A folder that the source has shown."""
+
+    id: int
+    name: str
+    """Decoded, levels joined by ``/`` (see ``waystation.model.join_levels``)."""
+    directory: str
+    """Relative to the archive: ``maildir/INBOX``."""
+    special_use: SpecialUse | None
+    state: FolderState | None
+    """What the source said when the folder was last worked through."""
+    is_settled: bool
+    """Whether nothing was left to do then: only so an equal state means that nothing is new."""
+    last_seen: str | None
+    """When the folder was last listed, if it no longer is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedMessage:
+    """A message that the source has shown, at one location."""
+
+    id: int
+    folder_id: int
+    folder: str
+    uidvalidity: int
+    uid: int
+    state: MessageState
+    reason: str | None
+    path: str | None
+    """Relative to the archive; None unless archived."""
+    sha256: str | None
+    size: int | None
+    internaldate: datetime | None
+    flags: tuple[str, ...]
+    keywords: tuple[str, ...]
+    message_id: str | None
+    last_seen: str | None
+    """When the source last showed it, if it no longer does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the index knows of a UID, as far as a comparison with the source needs it."""
+
+    id: int
+    uid: int
+    flags: tuple[str, ...]
+    keywords: tuple[str, ...]
+    is_done: bool
+    """Whether nothing is left to fetch: archived or skipped, not failed."""
+    has_vanished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A row to be, its file being there already."""
+
+    folder_id: int
+    uidvalidity: int
+    uid: int
+    file: str
+    sha256: str
+    size: int
+    internaldate: datetime | None
+    flags: tuple[str, ...]
+    keywords: tuple[str, ...]
+    headers: Headers
+
+
+_MESSAGE = """
+SELECT m.id, m.folder_id, f.name, m.uidvalidity, m.uid, m.state, m.reason,
+    f.directory || '/' || m.file, m.sha256, m.size, m.internaldate, m.flags, m.keywords,
+    m.message_id, m.last_seen
+FROM messages AS m JOIN folders AS f ON f.id = m.folder_id
+"""
+
+_FOLDER = """
+SELECT id, name, directory, special_use, uidvalidity, uidnext, exists_on_source, highestmodseq,
+    is_settled, last_seen
+FROM folders
+"""
+
+
+class Index:
+    """The folders and messages of one archive."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Folders
+
+    def folders(self) -> list[ArchivedFolder]:
+        """Return all folders, by name."""
+        return [_folder(row) for row in self._database.rows(_FOLDER + "ORDER BY name")]
+
+    def folder(self, name: str) -> ArchivedFolder | None:
+        """Return the folder of this name, or None."""
+        row = self._database.row(_FOLDER + "WHERE name = ?", (name,))
+        return _folder(row) if row else None
+
+    def add_folder(self, name: str, directory: str, special_use: SpecialUse | None) -> int:
+        """Record a folder whose directory exists; return its id."""
+        return self._database.execute(
+            "INSERT INTO folders (name, directory, special_use) VALUES (?, ?, ?)",
+            (name, directory, special_use),
+        )
+
+    def folder_listed(self, folder_id: int, special_use: SpecialUse | None) -> None:
+        """Record that the source lists the folder."""
+        self._database.execute(
+            "UPDATE folders SET special_use = ?, last_seen = NULL WHERE id = ?"
+            " AND (special_use IS NOT ? OR last_seen IS NOT NULL)",
+            (special_use, folder_id, special_use),
+        )
+
+    def folder_vanished(self, folder_id: int) -> None:
+        """Record that the source lists the folder, and so its messages, no longer."""
+        with self._database.atomic():
+            self._database.execute(
+                "UPDATE messages SET last_seen = (SELECT coalesce(looked_at, '') FROM folders"
+                " WHERE id = ?) WHERE folder_id = ? AND last_seen IS NULL",
+                (folder_id, folder_id),
+            )
+            self._database.execute(
+                "UPDATE folders SET is_settled = 0, last_seen = coalesce(looked_at, '')"
+                " WHERE id = ? AND last_seen IS NULL",
+                (folder_id,),
+            )
+
+    def unsettle(self, folder_id: int) -> None:
+        """Record, before anything in the folder changes, that work in it has begun."""
+        self._database.execute("UPDATE folders SET is_settled = 0 WHERE id = ?", (folder_id,))
+
+    def settle(
+        self, folder_id: int, state: FolderState, looked_at: str, *, is_settled: bool
+    ) -> None:
+        """Move the watermark: all that the source showed in ``state`` has its row."""
+        self._database.execute(
+            "UPDATE folders SET uidvalidity = ?, uidnext = ?, exists_on_source = ?,"
+            " highestmodseq = ?, looked_at = ?, is_settled = ? WHERE id = ?",
+            (
+                state.uidvalidity,
+                state.uidnext,
+                state.exists,
+                state.highestmodseq,
+                looked_at,
+                int(is_settled),
+                folder_id,
+            ),
+        )
+
+    def looked_at(self, folder_ids: Iterable[int], when: str) -> None:
+        """Record that these folders were seen unchanged."""
+        self._database.execute_many(
+            "UPDATE folders SET looked_at = ? WHERE id = ?",
+            ((when, folder_id) for folder_id in folder_ids),
+        )
+
+    # Messages
+
+    def known(self, folder_id: int, uidvalidity: int) -> Iterator[Known]:
+        """Yield what is known under this UIDVALIDITY, by ascending UID."""
+        for number, uid, flags, keywords, state, last_seen in self._database.rows(
+            "SELECT id, uid, flags, keywords, state, last_seen FROM messages"
+            " WHERE folder_id = ? AND uidvalidity = ? ORDER BY uid",
+            (folder_id, uidvalidity),
+        ):
+            yield Known(
+                number,
+                uid,
+                _words(flags),
+                _words(keywords),
+                state != "failed",
+                last_seen is not None,
+            )
+
+    def known_uid(self, folder_id: int, uidvalidity: int, uid: int) -> Known | None:
+        """Return what is known of one UID, or None."""
+        row = self._database.row(
+            "SELECT id, uid, flags, keywords, state, last_seen FROM messages"
+            " WHERE folder_id = ? AND uidvalidity = ? AND uid = ?",
+            (folder_id, uidvalidity, uid),
+        )
+        if row is None:
+            return None
+        number, uid, flags, keywords, state, last_seen = row
+        return Known(
+            number, uid, _words(flags), _words(keywords), state != "failed", last_seen is not None
+        )
+
+    def present(self, folder_id: int, uidvalidity: int) -> int:
+        """Return how many messages the source is known to hold in the folder."""
+        return self._number(
+            "SELECT count(*) FROM messages WHERE folder_id = ? AND uidvalidity = ?"
+            " AND last_seen IS NULL",
+            (folder_id, uidvalidity),
+        )
+
+    def same_content(self, sha256: str, received: int | None) -> str | None:
+        """Return the file of a message with this content and date, relative to the archive."""
+        row = self._database.row(
+            "SELECT f.directory || '/' || m.file FROM messages AS m"
+            " JOIN folders AS f ON f.id = m.folder_id"
+            " WHERE m.sha256 = ? AND m.received IS ? LIMIT 1",
+            (sha256, received),
+        )
+        return row[0] if row else None
+
+    def add_messages(self, messages: list[NewMessage]) -> None:
+        """Record messages whose files are durable; a failed one becomes archived."""
+        self._database.execute_many(
+            "INSERT INTO messages (folder_id, uidvalidity, uid, state, file, sha256, size,"
+            " internaldate, received, flags, keywords, message_id, date, sender, recipients,"
+            " subject)"
+            " VALUES (?, ?, ?, 'archived', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (folder_id, uidvalidity, uid) DO UPDATE SET state = 'archived',"
+            " reason = NULL, last_seen = NULL, file = excluded.file, sha256 = excluded.sha256,"
+            " size = excluded.size, internaldate = excluded.internaldate,"
+            " received = excluded.received, flags = excluded.flags,"
+            " keywords = excluded.keywords, message_id = excluded.message_id,"
+            " date = excluded.date, sender = excluded.sender,"
+            " recipients = excluded.recipients, subject = excluded.subject"
+            " WHERE messages.state != 'archived'",
+            (
+                (
+                    message.folder_id,
+                    message.uidvalidity,
+                    message.uid,
+                    message.file,
+                    message.sha256,
+                    message.size,
+                    message.internaldate.isoformat() if message.internaldate else None,
+                    received_of(message.internaldate),
+                    words(message.flags),
+                    words(message.keywords),
+                    message.headers.message_id,
+                    message.headers.date,
+                    message.headers.sender,
+                    message.headers.recipients,
+                    message.headers.subject,
+                )
+                for message in messages
+            ),
+        )
+
+    def add_failed(self, folder_id: int, uidvalidity: int, uid: int, reason: str) -> None:
+        """Record a message that the source lists and does not hand out."""
+        self._database.execute(
+            "INSERT INTO messages (folder_id, uidvalidity, uid, state, reason)"
+            " VALUES (?, ?, ?, 'failed', ?)"
+            " ON CONFLICT (folder_id, uidvalidity, uid) DO UPDATE SET reason = excluded.reason"
+            " WHERE messages.state = 'failed'",
+            (folder_id, uidvalidity, uid, reason),
+        )
+
+    def set_flags(self, message_id: int, flags: tuple[str, ...], keywords: tuple[str, ...]) -> None:
+        """Record new flags; the file's letters follow by ``rename``."""
+        self._database.execute(
+            "UPDATE messages SET flags = ?, keywords = ?, last_seen = NULL WHERE id = ?",
+            (words(flags), words(keywords), message_id),
+        )
+
+    def set_vanished(self, message_ids: Iterable[int]) -> None:
+        """Record that the source shows these no longer; they were there at its last look."""
+        self._database.execute_many(
+            "UPDATE messages SET last_seen = coalesce((SELECT looked_at FROM folders"
+            " WHERE id = messages.folder_id), '') WHERE id = ? AND last_seen IS NULL",
+            ((message_id,) for message_id in message_ids),
+        )
+
+    def set_returned(self, message_ids: Iterable[int]) -> None:
+        """Record that the source shows these again."""
+        self._database.execute_many(
+            "UPDATE messages SET last_seen = NULL WHERE id = ?",
+            ((message_id,) for message_id in message_ids),
+        )
+
+    # A changed UIDVALIDITY
+
+    def renumbered_candidates(
+        self, folder_id: int, uidvalidity: int, size: int, received: int | None
+    ) -> list[ArchivedMessage]:
+        """Return the messages of other UIDVALIDITYs that this size and date would fit."""
+        return self._messages(
+            "WHERE m.folder_id = ? AND m.uidvalidity != ? AND m.size = ? AND m.received IS ?"
+            " AND m.state = 'archived' ORDER BY m.uid",
+            (folder_id, uidvalidity, size, received),
+        )
+
+    def renumbered_content(
+        self, folder_id: int, uidvalidity: int, sha256: str, received: int | None
+    ) -> ArchivedMessage | None:
+        """Return a message of another UIDVALIDITY with this content and date, or None."""
+        found = self._messages(
+            "WHERE m.folder_id = ? AND m.uidvalidity != ? AND m.sha256 = ? AND m.received IS ?"
+            " AND m.state = 'archived' ORDER BY m.uid LIMIT 1",
+            (folder_id, uidvalidity, sha256, received),
+        )
+        return found[0] if found else None
+
+    def has_other_uidvalidity(self, folder_id: int, uidvalidity: int) -> bool:
+        """Whether the folder holds messages from before it was renumbered."""
+        return bool(
+            self._database.row(
+                "SELECT 1 FROM messages WHERE folder_id = ? AND uidvalidity != ? LIMIT 1",
+                (folder_id, uidvalidity),
+            )
+        )
+
+    def renumber(self, message_id: int, uidvalidity: int, uid: int) -> None:
+        """Record that the source now names a message by another UIDVALIDITY and UID."""
+        self._database.execute(
+            "DELETE FROM messages WHERE state = 'failed' AND uidvalidity = ? AND uid = ?"
+            " AND folder_id = (SELECT folder_id FROM messages WHERE id = ?)",
+            (uidvalidity, uid, message_id),
+        )
+        self._database.execute(
+            "UPDATE messages SET uidvalidity = ?, uid = ?, last_seen = NULL WHERE id = ?",
+            (uidvalidity, uid, message_id),
+        )
+
+    def others_vanished(self, folder_id: int, uidvalidity: int) -> int:
+        """Record as vanished what a renumbered folder holds no more; return how many."""
+        count = self._number(
+            "SELECT count(*) FROM messages WHERE folder_id = ? AND uidvalidity != ?"
+            " AND last_seen IS NULL",
+            (folder_id, uidvalidity),
+        )
+        self._database.execute(
+            "UPDATE messages SET last_seen = coalesce((SELECT looked_at FROM folders"
+            " WHERE id = messages.folder_id), '')"
+            " WHERE folder_id = ? AND uidvalidity != ? AND last_seen IS NULL",
+            (folder_id, uidvalidity),
+        )
+        return count
+
+    # File names that follow the flags
+
+    def file_of(self, message_id: int) -> str | None:
+        """Return a message's file, below its folder's directory."""
+        row = self._database.row("SELECT file FROM messages WHERE id = ?", (message_id,))
+        return row[0] if row else None
+
+    def plan_rename(self, message_id: int, file: str) -> None:
+        """Record the name a file shall have, before it is renamed."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO renames (message_id, file) VALUES (?, ?)", (message_id, file)
+        )
+
+    def planned_renames(self) -> list[tuple[int, str, str, str]]:
+        """Return message, directory, file and future file of every rename that is due."""
+        return [
+            (number, directory, before, after)
+            for number, directory, before, after in self._database.rows(
+                "SELECT r.message_id, f.directory, m.file, r.file FROM renames AS r"
+                " JOIN messages AS m ON m.id = r.message_id JOIN folders AS f ON f.id = m.folder_id"
+            )
+        ]
+
+    def renamed(self, message_ids: Iterable[int]) -> None:
+        """Record that planned renames were carried out."""
+        ids = [(message_id,) for message_id in message_ids]
+        with self._database.atomic():
+            self._database.execute_many(
+                "UPDATE messages SET file = (SELECT file FROM renames WHERE message_id = ?1)"
+                " WHERE id = ?1",
+                ids,
+            )
+            self._database.execute_many("DELETE FROM renames WHERE message_id = ?", ids)
+
+    # For check, the ledger and stage two
+
+    def messages(self, state: MessageState | None = None) -> Iterator[ArchivedMessage]:
+        """Yield every message, by folder and location."""
+        where = "WHERE m.state = ? " if state else ""
+        for row in self._database.rows(
+            _MESSAGE + where + "ORDER BY f.name, m.uidvalidity, m.uid", (state,) if state else ()
+        ):
+            yield _message(row)
+
+    def in_folder(self, folder_id: int) -> Iterator[ArchivedMessage]:
+        """Yield the messages of a folder by location."""
+        for row in self._database.rows(
+            _MESSAGE + "WHERE m.folder_id = ? ORDER BY m.uidvalidity, m.uid", (folder_id,)
+        ):
+            yield _message(row)
+
+    def message(self, message_id: int) -> ArchivedMessage | None:
+        """Return one message, or None."""
+        found = self._messages("WHERE m.id = ?", (message_id,))
+        return found[0] if found else None
+
+    def by_file(self, folder_id: int, file: str) -> ArchivedMessage | None:
+        """Return the message of a folder whose file has this name, or None."""
+        found = self._messages("WHERE m.folder_id = ? AND m.file = ?", (folder_id, file))
+        return found[0] if found else None
+
+    def by_location(self, folder_id: int, uidvalidity: int, uid: int) -> ArchivedMessage | None:
+        """Return the message at one location, or None."""
+        found = self._messages(
+            "WHERE m.folder_id = ? AND m.uidvalidity = ? AND m.uid = ?",
+            (folder_id, uidvalidity, uid),
+        )
+        return found[0] if found else None
+
+    def totals(self) -> list[tuple[str, MessageState, str | None, bool, int, int]]:
+        """Return folder, state, reason, whether vanished, messages and octets, grouped so."""
+        return [
+            (name, state, reason, bool(vanished), count, octets or 0)
+            for name, state, reason, vanished, count, octets in self._database.rows(
+                "SELECT f.name, m.state, CASE m.state WHEN 'archived' THEN NULL ELSE m.reason END,"
+                " m.last_seen IS NOT NULL, count(*), sum(m.size)"
+                " FROM messages AS m JOIN folders AS f ON f.id = m.folder_id GROUP BY 1, 2, 3, 4"
+            )
+        ]
+
+    # Runs
+
+    def run_begins(self, command: str, server: str | None, version: str, when: str) -> int:
+        """Record that a command begins to work on the archive; return the run's id."""
+        return self._database.execute(
+            "INSERT INTO runs (command, server, version, started_at) VALUES (?, ?, ?, ?)",
+            (command, server, version, when),
+        )
+
+    def run_ends(self, run: int, when: str, outcome: str, totals: dict[str, Any]) -> None:
+        """Record how a run ended."""
+        self._database.execute(
+            "UPDATE runs SET ended_at = ?, outcome = ?, totals = ? WHERE id = ?",
+            (when, outcome, json.dumps(totals), run),
+        )
+
+    def _messages(self, where: str, values: tuple[Any, ...]) -> list[ArchivedMessage]:
+        return [_message(row) for row in self._database.rows(_MESSAGE + where, values)]
+
+    def _number(self, sql: str, values: tuple[Any, ...]) -> int:
+        row = self._database.row(sql, values)
+        return int(row[0]) if row else 0
+
+
+def received_of(internaldate: datetime | None) -> int | None:
+    """Return INTERNALDATE as whole seconds since 1970, UTC."""
+    return int(internaldate.timestamp()) if internaldate else None
+
+
+def words(values: Iterable[str]) -> str:
+    """Return flags or keywords as the index keeps them: a JSON array."""
+    return json.dumps(list(values), ensure_ascii=False)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text)) if text != "[]" else ()
+
+
+def _folder(row: tuple[Any, ...]) -> ArchivedFolder:
+    number, name, directory, use, uidvalidity, uidnext, exists, modseq, is_settled, last_seen = row
+    state = (
+        None if uidvalidity is None else FolderState(uidvalidity, uidnext or 0, exists or 0, modseq)
+    )
+    special_use = next((known for known in SpecialUse if known == use), None)
+    return ArchivedFolder(number, name, directory, special_use, state, bool(is_settled), last_seen)
+
+
+def _message(row: tuple[Any, ...]) -> ArchivedMessage:
+    return ArchivedMessage(
+        id=row[0],
+        folder_id=row[1],
+        folder=row[2],
+        uidvalidity=row[3],
+        uid=row[4],
+        state=row[5],
+        reason=row[6],
+        path=row[7],
+        sha256=row[8],
+        size=row[9],
+        internaldate=datetime.fromisoformat(row[10]) if row[10] else None,
+        flags=_words(row[11]),
+        keywords=_words(row[12]),
+        message_id=row[13],
+        last_seen=row[14],
+    )

@@ -1,0 +1,142 @@
+"""The tables of the index, as migrations in order. A released migration never changes.
+
+FORMAT.md, chapter 6, says in prose what each column means; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlite_utils import Migrations
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+migrations = Migrations("waystation")
+
+
+@migrations()
+def format_1(db: Database) -> None:
+    """Folders, messages, the transfer log and the runs."""
+    for statement in (
+        FOLDERS,
+        MESSAGES,
+        MESSAGES_BY_CONTENT,
+        RENAMES,
+        TARGETS,
+        TARGET_FOLDERS,
+        TRANSFERS,
+        TRANSFERS_BY_LOCATION,
+        RUNS,
+    ):
+        db.conn.execute(statement)
+
+
+FOLDERS = """
+CREATE TABLE folders (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    directory TEXT NOT NULL UNIQUE,
+    special_use TEXT,
+    uidvalidity INTEGER,
+    uidnext INTEGER,
+    exists_on_source INTEGER,
+    highestmodseq INTEGER,
+    is_settled INTEGER NOT NULL DEFAULT 0,
+    looked_at TEXT,
+    last_seen TEXT
+) STRICT
+""".strip()
+
+MESSAGES = """
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY,
+    folder_id INTEGER NOT NULL REFERENCES folders (id),
+    uidvalidity INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('archived', 'skipped', 'failed')),
+    reason TEXT,
+    file TEXT,
+    sha256 TEXT,
+    size INTEGER,
+    internaldate TEXT,
+    received INTEGER,
+    flags TEXT NOT NULL DEFAULT '[]',
+    keywords TEXT NOT NULL DEFAULT '[]',
+    message_id TEXT,
+    date TEXT,
+    sender TEXT,
+    recipients TEXT,
+    subject TEXT,
+    last_seen TEXT,
+    UNIQUE (folder_id, uidvalidity, uid),
+    CHECK ((state = 'archived') = (file IS NOT NULL AND sha256 IS NOT NULL AND size IS NOT NULL))
+) STRICT
+""".strip()
+
+MESSAGES_BY_CONTENT = """
+CREATE INDEX messages_by_content ON messages (sha256)
+""".strip()
+
+RENAMES = """
+CREATE TABLE renames (
+    message_id INTEGER PRIMARY KEY REFERENCES messages (id),
+    file TEXT NOT NULL
+) STRICT
+""".strip()
+
+TARGETS = """
+CREATE TABLE targets (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    key TEXT NOT NULL UNIQUE
+) STRICT
+""".strip()
+
+TARGET_FOLDERS = """
+CREATE TABLE target_folders (
+    target_id INTEGER NOT NULL REFERENCES targets (id),
+    folder_id INTEGER NOT NULL REFERENCES folders (id),
+    name TEXT NOT NULL,
+    reasons TEXT NOT NULL DEFAULT '[]',
+    looked_through INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (target_id, folder_id)
+) STRICT
+""".strip()
+
+TRANSFERS = """
+CREATE TABLE transfers (
+    message_id INTEGER NOT NULL REFERENCES messages (id),
+    target_id INTEGER NOT NULL REFERENCES targets (id),
+    state TEXT NOT NULL CHECK (state IN (
+        'pending', 'sending', 'appended', 'verified', 'already_there', 'refused', 'set_aside'
+    )),
+    folder TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    uidnext_before INTEGER,
+    uidvalidity INTEGER,
+    uid INTEGER,
+    reply TEXT,
+    lost TEXT NOT NULL DEFAULT '[]',
+    repairs TEXT NOT NULL DEFAULT '[]',
+    changed_at TEXT NOT NULL,
+    PRIMARY KEY (message_id, target_id)
+) STRICT, WITHOUT ROWID
+""".strip()
+
+TRANSFERS_BY_LOCATION = """
+CREATE INDEX transfers_by_location ON transfers (target_id, folder, uidvalidity, uid)
+""".strip()
+
+RUNS = """
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    command TEXT NOT NULL,
+    server TEXT,
+    version TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    ended_at TEXT,
+    outcome TEXT,
+    totals TEXT NOT NULL DEFAULT '{}'
+) STRICT
+""".strip()

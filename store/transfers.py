@@ -1,0 +1,293 @@
+"""The transfer log: one row per message and target, and the only ways from state to state.
+
+``pending → sending → appended → verified``, with ``refused`` (the server's words), ``set_aside``
+(our reason) and ``already_there``. ``sending`` is written before the first octet goes out; only
+looking at the target may resolve it, so a crash can neither double a message nor lose one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from store.database import Database
+
+
+class TransferState(StrEnum):
+    """Where a message stands on its way into one target (contract.md, The ledger)."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    APPENDED = "appended"
+    VERIFIED = "verified"
+    ALREADY_THERE = "already_there"
+    REFUSED = "refused"
+    SET_ASIDE = "set_aside"
+
+
+ARRIVED = (TransferState.APPENDED, TransferState.VERIFIED, TransferState.ALREADY_THERE)
+"""The states of what lies in the target, as far as we know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A mailbox that this archive was, or is to be, replayed into."""
+
+    id: int
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One message on its way into one target."""
+
+    message_id: int
+    target_id: int
+    state: TransferState
+    folder: str
+    """The target's folder, levels joined by ``/``."""
+    attempts: int = 0
+    uidnext_before: int | None = None
+    """No copy of ours has a lower UID than this, if the UIDVALIDITY is still the same."""
+    uidvalidity: int | None = None
+    uid: int | None = None
+    reply: str | None = None
+    lost: tuple[str, ...] = ()
+    """What could not be carried: keywords and flags the target does not keep."""
+    repairs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MappedFolder:
+    """Where an archived folder goes."""
+
+    folder_id: int
+    name: str
+    reasons: tuple[str, ...]
+    looked_through: bool
+    """Whether what lay in the target's folder before our first APPEND has been taken note of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """A message that may have to be sent, as far as an order needs it."""
+
+    message_id: int
+    folder_id: int
+    received: int | None
+    size: int
+
+
+_TRANSFER = """
+SELECT message_id, target_id, state, folder, attempts, uidnext_before, uidvalidity, uid, reply,
+    lost, repairs
+FROM transfers
+"""
+
+
+class Transfers:
+    """The transfer log of one archive. ``now`` gives the time as text."""
+
+    def __init__(self, database: Database, now: Callable[[], str]) -> None:
+        self._database = database
+        self._now = now
+
+    def targets(self) -> list[Target]:
+        """Return all targets, in the order they were first named."""
+        rows = self._database.rows("SELECT id, name, key FROM targets ORDER BY id")
+        return [Target(*row) for row in rows]
+
+    def target(self, name: str, key: str) -> Target:
+        """Return the target of this key; a new one is recorded under ``name``."""
+        known = next((target for target in self.targets() if target.key == key), None)
+        if known is not None:
+            return known
+        number = self._database.execute(
+            "INSERT INTO targets (name, key) VALUES (?, ?)", (name, key)
+        )
+        return Target(number, name, key)
+
+    # The folder map
+
+    def folder_map(self, target_id: int) -> dict[int, MappedFolder]:
+        """Return where folders go, by the archived folder's id."""
+        return {
+            folder_id: MappedFolder(folder_id, name, tuple(json.loads(reasons)), bool(looked))
+            for folder_id, name, reasons, looked in self._database.rows(
+                "SELECT folder_id, name, reasons, looked_through FROM target_folders"
+                " WHERE target_id = ?",
+                (target_id,),
+            )
+        }
+
+    def map_folders(
+        self, target_id: int, folders: Iterable[tuple[int, str, tuple[str, ...]]]
+    ) -> None:
+        """Record where folders go: id, target name, reasons. A name once given is kept."""
+        with self._database.atomic():
+            self._database.execute_many(
+                "INSERT INTO target_folders (target_id, folder_id, name, reasons)"
+                " VALUES (?, ?, ?, ?) ON CONFLICT (target_id, folder_id) DO NOTHING",
+                (
+                    (target_id, folder_id, name, json.dumps(list(reasons), ensure_ascii=False))
+                    for folder_id, name, reasons in folders
+                ),
+            )
+
+    def looked_through(self, target_id: int, name: str) -> None:
+        """Record that what lay in a target folder beforehand has been taken note of."""
+        self._database.execute(
+            "UPDATE target_folders SET looked_through = 1 WHERE target_id = ? AND name = ?",
+            (target_id, name),
+        )
+
+    # What is to do
+
+    def unsent(self, target_id: int) -> Iterator[Unsent]:
+        """Yield every archived message that is neither in the target nor in doubt."""
+        for row in self._database.rows(
+            "SELECT m.id, m.folder_id, m.received, m.size FROM messages AS m"
+            " LEFT JOIN transfers AS t ON t.message_id = m.id AND t.target_id = ?"
+            " WHERE m.state = 'archived'"
+            " AND (t.state IS NULL OR t.state IN ('pending', 'refused', 'set_aside'))",
+            (target_id,),
+        ):
+            yield Unsent(*row)
+
+    def moved_to(self, message_id: int) -> str | None:
+        """Return the folder in which the source still shows a vanished message, or None."""
+        row = self._database.row(
+            "SELECT f.name FROM messages AS gone"
+            " JOIN messages AS there ON there.sha256 = gone.sha256 AND there.last_seen IS NULL"
+            " AND there.state = 'archived' AND there.id != gone.id"
+            " JOIN folders AS f ON f.id = there.folder_id"
+            " WHERE gone.id = ? AND gone.last_seen IS NOT NULL LIMIT 1",
+            (message_id,),
+        )
+        return row[0] if row else None
+
+    def in_state(self, target_id: int, state: TransferState) -> list[Transfer]:
+        """Return all transfers into a target that are in one state."""
+        return self._transfers("WHERE target_id = ? AND state = ?", (target_id, state))
+
+    def arrived(self, target_id: int, folder: str) -> Iterator[Transfer]:
+        """Yield what should lie in a folder of the target, by UID."""
+        for row in self._database.rows(
+            _TRANSFER + "WHERE target_id = ? AND folder = ?"
+            " AND state IN ('appended', 'verified', 'already_there') ORDER BY uidvalidity, uid",
+            (target_id, folder),
+        ):
+            yield _transfer(row)
+
+    def of_message(self, message_id: int) -> list[Transfer]:
+        """Return a message's transfers into all targets."""
+        return self._transfers("WHERE message_id = ?", (message_id,))
+
+    def owner(self, target_id: int, folder: str, uidvalidity: int, uid: int) -> int | None:
+        """Return the message that is known to lie at a location of the target, or None."""
+        row = self._database.row(
+            "SELECT message_id FROM transfers"
+            " WHERE target_id = ? AND folder = ? AND uidvalidity = ? AND uid = ?"
+            " AND state IN ('appended', 'verified', 'already_there')",
+            (target_id, folder, uidvalidity, uid),
+        )
+        return row[0] if row else None
+
+    # From state to state
+
+    def record(self, sent: Iterable[Transfer], outcomes: Iterable[Transfer]) -> None:
+        """Record outcomes, and the intent to send more, in one durable step."""
+        with self._database.atomic():
+            for transfer in outcomes:
+                self._outcome(transfer)
+            for transfer in sent:
+                self._database.execute(
+                    "INSERT INTO transfers (message_id, target_id, state, folder, attempts,"
+                    " uidnext_before, uidvalidity, changed_at)"
+                    " VALUES (?, ?, 'sending', ?, 1, ?, ?, ?)"
+                    " ON CONFLICT (message_id, target_id) DO UPDATE SET state = 'sending',"
+                    " folder = excluded.folder, attempts = attempts + 1,"
+                    " uidnext_before = excluded.uidnext_before,"
+                    " uidvalidity = excluded.uidvalidity, uid = NULL, reply = NULL,"
+                    " changed_at = excluded.changed_at",
+                    (
+                        transfer.message_id,
+                        transfer.target_id,
+                        transfer.folder,
+                        transfer.uidnext_before,
+                        transfer.uidvalidity,
+                        self._now(),
+                    ),
+                )
+
+    def verified(self, target_id: int, message_ids: Iterable[int]) -> None:
+        """Record that these were found in the target as they should be."""
+        self._database.execute_many(
+            "UPDATE transfers SET state = 'verified', changed_at = ?"
+            " WHERE target_id = ? AND message_id = ? AND state = 'appended'",
+            ((self._now(), target_id, message_id) for message_id in message_ids),
+        )
+
+    def totals(self) -> list[tuple[str, str, str, str | None, int]]:
+        """Return target, archived folder, state, reason and number of messages, grouped so.
+
+        Archived messages that no run has come to yet count as ``pending``.
+        """
+        return [
+            (target, folder, state, reason, count)
+            for target, folder, state, reason, count in self._database.rows(
+                "SELECT g.name, f.name, coalesce(t.state, 'pending'),"
+                " CASE WHEN t.state IN ('refused', 'set_aside') THEN t.reply END, count(*)"
+                " FROM targets AS g JOIN messages AS m ON m.state = 'archived'"
+                " JOIN folders AS f ON f.id = m.folder_id"
+                " LEFT JOIN transfers AS t ON t.message_id = m.id AND t.target_id = g.id"
+                " GROUP BY g.id, f.name, 3, 4"
+            )
+        ]
+
+    def _outcome(self, transfer: Transfer) -> None:
+        self._database.execute(
+            "INSERT INTO transfers (message_id, target_id, state, folder, uidvalidity, uid, reply,"
+            " lost, repairs, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (message_id, target_id) DO UPDATE SET state = excluded.state,"
+            " folder = excluded.folder, uidvalidity = excluded.uidvalidity, uid = excluded.uid,"
+            " reply = excluded.reply, lost = excluded.lost, repairs = excluded.repairs,"
+            " changed_at = excluded.changed_at",
+            (
+                transfer.message_id,
+                transfer.target_id,
+                transfer.state,
+                transfer.folder,
+                transfer.uidvalidity,
+                transfer.uid,
+                transfer.reply,
+                json.dumps(list(transfer.lost), ensure_ascii=False),
+                json.dumps(list(transfer.repairs), ensure_ascii=False),
+                self._now(),
+            ),
+        )
+
+    def _transfers(self, where: str, values: tuple[Any, ...]) -> list[Transfer]:
+        return [_transfer(row) for row in self._database.rows(_TRANSFER + where, values)]
+
+
+def _transfer(row: tuple[Any, ...]) -> Transfer:
+    return Transfer(
+        message_id=row[0],
+        target_id=row[1],
+        state=TransferState(row[2]),
+        folder=row[3],
+        attempts=row[4],
+        uidnext_before=row[5],
+        uidvalidity=row[6],
+        uid=row[7],
+        reply=row[8],
+        lost=tuple(json.loads(row[9])),
+        repairs=tuple(json.loads(row[10])),
+    )

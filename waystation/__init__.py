@@ -1,0 +1,1 @@
+"""Waystation: archive a mailbox, keep it, replay it, and account for every message."""

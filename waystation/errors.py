@@ -1,0 +1,222 @@
+"""Every failure a person can meet, as a class with facts, a sentence and an exit code.
+
+    WaystationError                     1
+    ├── UsageError                      2   the command line makes no sense
+    ├── ArchiveError                    1
+    │   ├── NoArchiveError             10   nothing there, or not an archive
+    │   ├── ArchiveLockedError         11   another run works on it
+    │   ├── NewerFormatError            1   made by a later version
+    │   ├── IndexDamagedError           1   index.sqlite is no database, or a broken one
+    │   ├── OtherSourceError            1   this archive belongs to another mailbox
+    │   └── StorageError                1   disk full, read-only, input/output error
+    ├── SignInError                    12   refused, or a secret is missing
+    └── ServerError                     1
+        ├── UnreachableError                no such host, nothing listens, no TLS there
+        ├── CertificateError                TLS, but not proven to be that server
+        ├── NoEncryptionError               the server has no STARTTLS
+        ├── ProtocolError                   the answer is no IMAP
+        ├── MessageTooLargeError            one message is announced larger than accepted
+        ├── ConnectionLostError         *   the line broke, or nothing came in time
+        └── RefusedError                *   NO or BAD to a command  (* may be tried again)
+
+The sentences hold no secret, and foreign words in them pass through ``plain``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_LONGEST = 300
+
+
+def plain(text: str | bytes, longest: int = _LONGEST) -> str:
+    """Return foreign words fit for one line of a log, a terminal or a report.
+
+    Control characters, line ends, direction marks and what is not a character become ``?``, so
+    that an answer of a server cannot forge a second line or an escape sequence.
+    """
+    if isinstance(text, bytes):
+        text = text[: 4 * longest].decode("utf-8", "replace")
+    text = text.strip()
+    if not text.isascii() or not text.isprintable():
+        text = "".join(
+            "?" if unicodedata.category(char)[0] in "CZ" and char != " " else char for char in text
+        )
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+class WaystationError(Exception):
+    """Anything that ends a run or a part of it, told in one sentence."""
+
+    exit_code = 1
+
+    @property
+    def retriable(self) -> bool:
+        """Whether the same step may succeed after a pause and a new connection."""
+        return False
+
+
+class UsageError(WaystationError):
+    """The command line makes no sense."""
+
+    exit_code = 2
+
+
+class ArchiveError(WaystationError):
+    """Something about the archive itself."""
+
+
+class NoArchiveError(ArchiveError):
+    """There is no archive at that place."""
+
+    exit_code = 10
+
+    def __init__(self, path: object, why: str = "there is nothing there") -> None:
+        super().__init__(
+            f"{plain(str(path))} is not an archive: {why}. "
+            "'waystation export ARCHIVE --from SERVER' creates one."
+        )
+
+
+class ArchiveLockedError(ArchiveError):
+    """Another run holds the archive."""
+
+    exit_code = 11
+
+    def __init__(self, path: object, holder: str) -> None:
+        super().__init__(
+            f"{plain(str(path))} is in use by another run ({plain(holder)}). "
+            "Wait until that has ended."
+        )
+
+
+class NewerFormatError(ArchiveError):
+    """The archive was written by a later version."""
+
+    def __init__(self, path: object, found: int, known: int) -> None:
+        super().__init__(
+            f"{plain(str(path))} has format {found}, this version writes format {known}. "
+            "Use a newer waystation; this one only reads it."
+        )
+
+
+class IndexDamagedError(ArchiveError):
+    """The index cannot be read as a database."""
+
+    def __init__(self, path: object, why: str) -> None:
+        super().__init__(
+            f"{plain(str(path))} cannot be read: {plain(why)}. The messages are not affected; "
+            "'waystation check ARCHIVE --rebuild' makes a new index from them."
+        )
+
+
+class OtherSourceError(ArchiveError):
+    """The archive holds another mailbox than the one named."""
+
+    def __init__(self, archived: str, asked: str) -> None:
+        super().__init__(
+            f"this archive holds {plain(archived)}, not {plain(asked)}. Give each mailbox an "
+            "archive of its own, or say --new-source if this is the same mailbox at a new address."
+        )
+
+
+class StorageError(ArchiveError):
+    """The disk does not take what must be written."""
+
+    def __init__(self, path: object, error: OSError | str) -> None:
+        why = error if isinstance(error, str) else (error.strerror or type(error).__name__)
+        super().__init__(
+            f"{plain(str(path))}: {plain(why)}. Nothing recorded is lost; mend that and run the "
+            "same command again."
+        )
+
+
+class SignInError(WaystationError):
+    """The server does not let us in, or a secret is missing."""
+
+    exit_code = 12
+
+
+class ServerError(WaystationError):
+    """Something between us and a server."""
+
+
+class UnreachableError(ServerError):
+    """No connection comes about."""
+
+    def __init__(self, host: str, port: int, why: str) -> None:
+        super().__init__(
+            f"cannot reach {plain(host)} port {port}: {plain(why)}. "
+            "Check the name, the port and the network."
+        )
+
+
+class CertificateError(ServerError):
+    """The server does not prove to be the one that was named."""
+
+    def __init__(self, host: str, why: str) -> None:
+        super().__init__(
+            f"the certificate of {plain(host)} is not accepted: {plain(why)}. "
+            "If the server is your own, give its CA certificate with --ca-file FILE."
+        )
+
+
+class NoEncryptionError(ServerError):
+    """The connection would be open to read for everyone on the way."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"{plain(host)} offers no STARTTLS. Use imaps:// if it has that; --allow-plaintext "
+            "permits an unencrypted connection, password included."
+        )
+
+
+class ProtocolError(ServerError):
+    """What came is not what the protocol allows."""
+
+    def __init__(self, host: str, what: str, received: str | bytes = b"") -> None:
+        heard = f" (received: {plain(received, 80)})" if received else ""
+        super().__init__(f"{plain(host)} does not answer as an IMAP server: {what}{heard}.")
+
+
+class MessageTooLargeError(ServerError):
+    """A message is announced with more octets than we accept."""
+
+    def __init__(self, size: int, largest: int) -> None:
+        self.size = size
+        super().__init__(
+            f"the server announces a message of {size:,} octets; the largest accepted is "
+            f"{largest:,} (--largest-message)"
+        )
+
+
+class ConnectionLostError(ServerError):
+    """The line broke in the middle, or nothing came in time."""
+
+    retriable = True
+
+    def __init__(self, host: str, why: str) -> None:
+        super().__init__(
+            f"the connection to {plain(host)} broke: {plain(why)}. "
+            "The same command goes on where it stopped."
+        )
+
+
+class RefusedError(ServerError):
+    """The server answered NO or BAD."""
+
+    # RFC 5530 section 3: these say that the same command may work later.
+    _PASSING = re.compile(
+        r"\[(UNAVAILABLE|INUSE|LIMIT|SERVERBUG)\b|try again|throttled|unavailable",
+        re.IGNORECASE,
+    )
+
+    def __init__(self, what: str, reply: str | bytes) -> None:
+        self.reply = plain(reply)
+        super().__init__(f"{what} was refused: {self.reply or '(no words)'}")
+
+    @property
+    def retriable(self) -> bool:
+        """Whether the reply says that this passes."""
+        return bool(self._PASSING.search(self.reply))

@@ -1,0 +1,447 @@
+"""The one door to imapclient: a signed-in session with typed answers and our own errors.
+
+imapclient connects, signs in, selects, searches and creates; ``wire`` does the bulk work on the
+same connection. What comes in is checked here, since servers lie: outside this module there are
+only our types, and no exception of imapclient, imaplib, ssl or socket.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import logging
+import re
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import imapclient
+from imapclient import imap_utf7
+
+from waystation.errors import (
+    ConnectionLostError,
+    ProtocolError,
+    RefusedError,
+    SignInError,
+    WaystationError,
+    plain,
+)
+from waystation.model import SYSTEM_FLAGS, Folder, FolderState
+from waystation.stream import open_stream
+from waystation.wire import LARGEST_MESSAGE, Wire, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from waystation.address import Account
+    from waystation.stream import Stream
+    from waystation.wire import Token
+
+log = logging.getLogger(__name__)
+
+_GROUP = 64
+_NUMBER_CODE = re.compile(rb"\[(UIDVALIDITY|UIDNEXT|HIGHESTMODSEQ) (\d{1,20})\]", re.IGNORECASE)
+_PERMANENT_CODE = re.compile(rb"\[PERMANENTFLAGS \(([^)]*)\)\]", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to connect, apart from where to and as whom."""
+
+    ca_file: Path | None = None
+    allow_plaintext: bool = False
+    timeout: float = 120
+    """Seconds without a sign of life after which a connection counts as lost."""
+    largest_message: int = LARGEST_MESSAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """Where a user's own folders begin (RFC 2342), and what parts the levels."""
+
+    prefix: tuple[str, ...] = ()
+    """Its levels: ``("INBOX",)`` on Courier, none on most servers."""
+    delimiter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What SELECT or EXAMINE says of a folder."""
+
+    state: FolderState
+    permanent_flags: frozenset[str]
+    """System flags and keywords in lower case that may be stored for good."""
+    takes_keywords: bool
+    """Whether ``\\\\*`` is among PERMANENTFLAGS: any keyword may be stored."""
+
+
+class _Imaplib(imaplib.IMAP4):
+    """imaplib on a stream of ours: the four methods that its documentation lets one replace."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        super().__init__(stream.host, 0)
+
+    def open(self, host: str = "", port: int = 0, timeout: float | None = None) -> None:  # noqa: ARG002
+        self.host = host
+        self.port = port
+        self.sock = self._stream.sock
+
+    def read(self, size: int) -> bytes:
+        return self._stream.read(size)
+
+    def readline(self) -> bytes:
+        return self._stream.readline()
+
+    def send(self, data: bytes) -> None:  # type: ignore[override]
+        self._stream.send(data)
+
+    def shutdown(self) -> None:
+        self._stream.close()
+
+
+class _Client(imapclient.IMAPClient):
+    """imapclient on a stream of ours."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._waystation_stream = stream
+        # Without the timeout, imapclient would take away the one the socket has.
+        super().__init__(stream.host, ssl=False, timeout=stream.sock.gettimeout())
+        # imapclient formats every line for a log of its own; ours is written by the stream.
+        self._imap.debug = 0
+
+    def _create_IMAP4(self) -> imaplib.IMAP4:  # noqa: N802 - imapclient's name
+        return _Imaplib(self._waystation_stream)
+
+
+class ImapSession:
+    """One signed-in connection. A context manager; use from one thread."""
+
+    def __init__(
+        self, account: Account, stream: Stream, client: imapclient.IMAPClient, limit: int
+    ) -> None:
+        self.account = account
+        self.wire = Wire(stream, limit)
+        self._stream = stream
+        self._client = client
+        with _errors_of(stream, "CAPABILITY"):
+            self._capabilities = frozenset(
+                capability.decode("ascii", "replace").upper()
+                for capability in client.capabilities()
+            )
+        self.namespace = self._namespace()
+
+    @classmethod
+    def open(cls, account: Account, password: str, connection: Connection) -> ImapSession:
+        """Connect, encrypt and sign in.
+
+        Raises:
+            UnreachableError, CertificateError, NoEncryptionError: no connection comes about.
+            SignInError: the server does not take this user and password.
+            ProtocolError, ConnectionLostError: what answers is no IMAP server, or hangs up.
+        """
+        stream = open_stream(
+            account,
+            ca_file=connection.ca_file,
+            allow_plaintext=connection.allow_plaintext,
+            timeout=connection.timeout,
+        )
+        try:
+            with _errors_of(stream, "connecting"):
+                client: imapclient.IMAPClient = _Client(stream)
+            _sign_in(client, stream, account, password)
+            return cls(account, stream, client, connection.largest_message)
+        except BaseException:
+            stream.close()
+            raise
+
+    def __enter__(self) -> ImapSession:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.drop()
+
+    def close(self) -> None:
+        """Say goodbye and close; an answer is not insisted on."""
+        with suppress(WaystationError, OSError):
+            self._stream.sock.settimeout(5)
+            with _errors_of(self._stream, "LOGOUT"):
+                self._client.logout()
+        self._stream.close()
+
+    def drop(self) -> None:
+        """Close without a word: the connection is broken, or its state unknown."""
+        self._stream.close()
+
+    def has(self, capability: str) -> bool:
+        """Whether the server announced this capability."""
+        return capability in self._capabilities
+
+    def folders(self) -> list[Folder]:
+        """Return every folder the server lists, in its order, each once.
+
+        A name that no command could be sent with (NUL, CR or LF in it) is left out with a
+        warning: to send it would be to send commands that nobody meant.
+        """
+        found: dict[bytes, Folder] = {}
+        for folder in self._list(b'LIST "" "*"'):
+            try:
+                quoted(folder.wire_name)
+            except ValueError:
+                log.warning("a folder is left out, its name has line ends: %s", plain(folder.name))
+                continue
+            found.setdefault(folder.wire_name, folder)
+        return list(found.values())
+
+    def states(self, folders: Iterable[Folder]) -> dict[bytes, FolderState]:
+        """Return the state of each folder by its wire name, asked for without waiting between.
+
+        A folder that the server refuses to speak of is missing from the answer.
+        """
+        items = b"MESSAGES UIDNEXT UIDVALIDITY"
+        if self.has("CONDSTORE"):
+            items += b" HIGHESTMODSEQ"
+        found: dict[bytes, FolderState] = {}
+        commands = [b"STATUS %b (%b)" % (quoted(folder.wire_name), items) for folder in folders]
+        # In groups, so that neither side's send buffer can fill up while nobody reads.
+        for start in range(0, len(commands), _GROUP):
+            try:
+                for name, tokens in self.wire.untagged(*commands[start : start + _GROUP]):
+                    if name == b"STATUS" and (status := _status(tokens)) is not None:
+                        found[status[0]] = status[1]
+            except RefusedError as error:
+                if error.retriable:
+                    raise
+        return found
+
+    def select(self, wire_name: bytes, *, read_only: bool) -> Selected:
+        """Open a folder, by EXAMINE when ``read_only``, so that nothing in it can change.
+
+        Raises:
+            RefusedError: the server says NO.
+            ProtocolError: the answer lacks UIDVALIDITY or EXISTS.
+        """
+        command = (b"EXAMINE " if read_only else b"SELECT ") + quoted(wire_name)
+        numbers: dict[bytes, int] = {}
+        flags: list[str] = list(SYSTEM_FLAGS)
+        permanent: list[str] | None = None
+        for name, tokens in self.wire.untagged(command):
+            if name == b"EXISTS" and isinstance(tokens[0], bytes):
+                numbers[name] = int(tokens[0])
+            elif name == b"FLAGS" and tokens and isinstance(tokens[0], list):
+                flags = _words(tokens[0])
+            elif name == b"OK" and isinstance(tokens[0], bytes):
+                if match := _NUMBER_CODE.match(tokens[0]):
+                    numbers[match[1].upper()] = int(match[2])
+                elif match := _PERMANENT_CODE.match(tokens[0]):
+                    permanent = match[1].decode("utf-8", "replace").split()
+        if not numbers.get(b"UIDVALIDITY") or b"EXISTS" not in numbers:
+            raise ProtocolError(self.account.host, "a folder opens without UIDVALIDITY or EXISTS")
+        state = FolderState(
+            numbers[b"UIDVALIDITY"],
+            # A server need not say UIDNEXT (RFC 3501 section 6.3.1); 0 equals no real one.
+            numbers.get(b"UIDNEXT", 0),
+            numbers[b"EXISTS"],
+            numbers.get(b"HIGHESTMODSEQ"),
+        )
+        # Without PERMANENTFLAGS all FLAGS can be kept (RFC 3501 section 6.3.1).
+        words = flags if permanent is None else permanent
+        return Selected(
+            state,
+            frozenset(word.lower() for word in words if word != "\\*"),
+            takes_keywords="\\*" in words,
+        )
+
+    def create(self, wire_name: bytes) -> None:
+        """Create a folder and subscribe to it; one that exists already is success.
+
+        Raises:
+            RefusedError: the folder is not there afterwards.
+        """
+        try:
+            with _errors_of(self._stream, "CREATE"):
+                self._client.create_folder(wire_name)
+        except RefusedError:
+            # RFC 5530 ALREADYEXISTS is not said by all: look instead of reading words.
+            if not any(folder.wire_name == wire_name for folder in self.folders()):
+                raise
+        with suppress(RefusedError), _errors_of(self._stream, "SUBSCRIBE"):
+            self._client.subscribe_folder(wire_name)
+
+    def uids(self, criteria: bytes = b"ALL") -> list[int]:
+        """Return the UIDs in the open folder that meet IMAP search criteria, ascending."""
+        found: set[int] = set()
+        for name, tokens in self.wire.untagged(b"UID SEARCH " + criteria):
+            if name == b"SEARCH":
+                found.update(int(uid) for uid in tokens if isinstance(uid, bytes) and uid.isdigit())
+            elif name == b"ESEARCH":  # some servers answer so although nobody asked for it
+                found.update(_esearch(tokens))
+        return sorted(found - {0})
+
+    def wire_name(self, levels: tuple[str, ...]) -> bytes:
+        """Return the octets by which a folder of these levels is named on this server."""
+        return imap_utf7.encode((self.namespace.delimiter or "/").join(levels))
+
+    def _list(self, command: bytes) -> list[Folder]:
+        answers = self.wire.untagged(command)
+        folders = [_folder(tokens) for name, tokens in answers if name == b"LIST"]
+        return [folder for folder in folders if folder is not None]
+
+    def _namespace(self) -> Namespace:
+        namespace: Namespace | None = None
+        if self.has("NAMESPACE"):
+            with suppress(RefusedError):
+                for name, tokens in self.wire.untagged(b"NAMESPACE"):
+                    if name == b"NAMESPACE":
+                        namespace = _personal(tokens)
+        if namespace is None:
+            # RFC 9051 section 6.3.9: an empty name asks for the delimiter alone.
+            root = self._list(b'LIST "" ""')
+            namespace = Namespace(delimiter=root[0].delimiter if root else None)
+        return namespace
+
+
+@contextmanager
+def _errors_of(stream: Stream, what: str) -> Iterator[None]:
+    """Turn every exception of imapclient and imaplib into one of ours."""
+    try:
+        yield
+    except WaystationError:
+        raise
+    except (imaplib.IMAP4.abort, OSError) as error:
+        if stream.bye:
+            raise ConnectionLostError(stream.host, stream.bye) from None
+        raise ProtocolError(stream.host, f"{what} failed", str(error)) from None
+    except imaplib.IMAP4.error as error:
+        if "failed: " in str(error) or "[b'" in str(error) or what != "connecting":
+            raise RefusedError(what, _words_of(error)) from None
+        raise ProtocolError(stream.host, "its greeting is none", stream.bye or str(error)) from None
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError) as error:
+        raise ProtocolError(
+            stream.host, f"its answer to {what} makes no sense", str(error)
+        ) from None
+
+
+def _sign_in(
+    client: imapclient.IMAPClient, stream: Stream, account: Account, password: str
+) -> None:
+    """Sign in by PLAIN where offered, since LOGIN cannot carry every password."""
+    capabilities = client.capabilities()
+    if client._imap.state == "AUTH":  # PREAUTH: the server knows us already
+        return
+    try:
+        with stream.secrets(), _errors_of(stream, "sign-in"):
+            if b"AUTH=PLAIN" in capabilities:
+                client.plain_login(account.user, password)
+            elif b"LOGINDISABLED" in capabilities:
+                raise SignInError(
+                    f"{plain(account.host)} takes no password on this connection (LOGINDISABLED)."
+                )
+            else:
+                client.login(account.user, password)
+    except UnicodeError:
+        raise SignInError(
+            f"{plain(account.host)} has no AUTH=PLAIN, and LOGIN carries no such letters as the "
+            "user name or password has."
+        ) from None
+    except RefusedError as error:
+        if error.retriable:
+            raise
+        reply = error.reply.replace(password, "(password)") if password else error.reply
+        raise SignInError(
+            f"{plain(account.host)} refused the sign-in of {plain(account.user)}: {reply}. "
+            "Check user name and password; many providers want an app password."
+        ) from None
+
+
+def _words_of(error: Exception) -> str:
+    """Return the server's words out of what imaplib made of them."""
+    match = re.search(r"""\[?b(['"])(?P<words>.*)\1\]?$""", str(error), re.DOTALL)
+    return plain(match["words"] if match else str(error))
+
+
+def _words(tokens: list[Token]) -> list[str]:
+    return [token.decode("utf-8", "replace") for token in tokens if isinstance(token, bytes)]
+
+
+def _folder(tokens: list[Token]) -> Folder | None:
+    """Return the folder of one LIST answer, or None where the answer makes no sense."""
+    if len(tokens) < 3 or not isinstance(tokens[0], list):
+        return None
+    delimiter = tokens[1].decode("latin-1") if isinstance(tokens[1], bytes) else None
+    # A folder may be called NIL, sent as an atom: only here is that a name.
+    wire_name = b"NIL" if tokens[2] is None else tokens[2]
+    if not isinstance(wire_name, bytes) or (delimiter is not None and len(delimiter) != 1):
+        return None
+    name = _decoded(wire_name)
+    levels = tuple(name.split(delimiter)) if delimiter else (name,)
+    if len(levels) > 1 and levels[-1] == "":
+        levels = levels[:-1]  # some servers end the name of a folder that only has children so
+    if levels[0].upper() == "INBOX":
+        levels = ("INBOX", *levels[1:])
+    attributes = tuple(sorted({word.lower() for word in _words(tokens[0])}))
+    return Folder(levels, wire_name, delimiter, attributes)
+
+
+def _decoded(wire_name: bytes) -> str:
+    """Return a name out of modified UTF-7, or UTF-8, or else the octets as they are."""
+    if wire_name.isascii():
+        with suppress(UnicodeError, ValueError):
+            name = imap_utf7.decode(wire_name)
+            name.encode()  # half a surrogate pair is no name that could be stored
+            # What does not come back the same was none; two names must not fall together.
+            if imap_utf7.encode(name) == wire_name:
+                return name
+        return wire_name.decode("ascii")
+    with suppress(UnicodeDecodeError):
+        return wire_name.decode("utf-8")
+    return wire_name.decode("latin-1")
+
+
+def _status(tokens: list[Token]) -> tuple[bytes, FolderState] | None:
+    if len(tokens) < 2 or not isinstance(tokens[-1], list):
+        return None
+    wire_name = b"NIL" if tokens[0] is None else tokens[0]
+    items = tokens[-1]
+    numbers = {
+        key.upper(): int(value)
+        for key, value in zip(items[::2], items[1::2], strict=False)
+        if isinstance(key, bytes) and isinstance(value, bytes) and value.isdigit()
+    }
+    if not isinstance(wire_name, bytes) or not {b"UIDVALIDITY", b"MESSAGES"} <= numbers.keys():
+        return None
+    return wire_name, FolderState(
+        numbers[b"UIDVALIDITY"],
+        numbers.get(b"UIDNEXT", 0),
+        numbers[b"MESSAGES"],
+        # 0 says that this folder keeps no modification sequences (RFC 7162 section 3.1.2.2).
+        numbers.get(b"HIGHESTMODSEQ") or None,
+    )
+
+
+def _personal(tokens: list[Token]) -> Namespace | None:
+    """Return the first personal namespace of a NAMESPACE answer (RFC 2342 section 5)."""
+    match tokens:
+        case [[[bytes(prefix), bytes(delimiter), *_], *_], *_]:
+            mark = delimiter.decode("latin-1")
+            levels = tuple(level for level in _decoded(prefix).split(mark) if level)
+            return Namespace(levels, mark)
+        case [[[bytes(prefix), None, *_], *_], *_]:
+            return Namespace((_decoded(prefix),) if prefix else (), None)
+        case _:
+            return None
+
+
+def _esearch(tokens: list[Token]) -> Iterator[int]:
+    """Yield the UIDs of an ESEARCH answer (RFC 4731): ``… UID ALL 1:3,7``."""
+    for key, value in pairwise(tokens):
+        if isinstance(key, bytes) and key.upper() == b"ALL" and isinstance(value, bytes):
+            for part in value.split(b","):
+                first, _, last = part.partition(b":")
+                if first.isdigit() and (last or first).isdigit():
+                    low, high = sorted((int(first), int(last or first)))
+                    yield from range(low, min(high, low + 10_000_000) + 1)

@@ -1,0 +1,289 @@
+"""One connection to a server: TLS, one receive buffer, limits, and the conversation log.
+
+Everything that arrives passes through the one buffer here, whoever asks for it: imapclient (by
+way of ``readline`` and ``read``) and our own bulk reader (by way of ``copy``). So nothing is
+lost when the two take turns on one connection.
+
+Promises: TLS is verified or there is no connection; no answer, however long, is held whole
+beyond a stated limit; what is logged at DEBUG never holds what was sent as a secret.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import ssl
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from waystation.errors import (
+    CertificateError,
+    ConnectionLostError,
+    NoEncryptionError,
+    ProtocolError,
+    UnreachableError,
+    plain,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from waystation.address import Account
+
+log = logging.getLogger(__name__)
+
+_BUFFER = 256 * 1024
+LONGEST_LINE = 16 * 1024 * 1024
+"""Octets of one line without literals. A SEARCH answer of a million UIDs has 8 MB."""
+_LARGEST_ANSWER = 16 * 1024 * 1024
+"""Octets of one literal that is held in memory; bodies of messages never are."""
+
+
+class Stream:
+    """A connected, possibly encrypted socket with a receive buffer. Use from one thread."""
+
+    def __init__(self, sock: socket.socket, host: str) -> None:
+        self.host = host
+        self.sock = sock
+        self.bye = ""
+        """The words of the server's last BYE, which explain an end of the connection."""
+        self._data = bytearray(_BUFFER)
+        self._view = memoryview(self._data)
+        self._start = 0
+        self._end = 0
+        self._secret = False
+        self._talk = log.isEnabledFor(logging.DEBUG)
+
+    def readline(self) -> bytes:
+        """Return the next line with its line end.
+
+        Raises:
+            ConnectionLostError: the connection ended or timed out.
+            ProtocolError: the line is longer than ``LONGEST_LINE``.
+        """
+        parts: list[bytes] = []
+        length = 0
+        while True:
+            newline = self._data.find(b"\n", self._start, self._end)
+            stop = newline + 1 if newline >= 0 else self._end
+            piece = bytes(self._view[self._start : stop])
+            self._start = stop
+            if newline >= 0 and not parts:
+                line = piece
+                break
+            parts.append(piece)
+            length += len(piece)
+            if newline >= 0:
+                line = b"".join(parts)
+                break
+            if length > LONGEST_LINE:
+                raise ProtocolError(self.host, f"a line is longer than {LONGEST_LINE:,} octets")
+            self._fill()
+        if line[:6].upper() == b"* BYE ":
+            self.bye = plain(line[6:])
+        if self._talk:
+            log.debug("S: %s", plain(line, 1000))
+        return line
+
+    def read(self, size: int) -> bytes:
+        """Return exactly ``size`` octets, which must not be many (see ``copy``)."""
+        if size > _LARGEST_ANSWER:
+            raise ProtocolError(self.host, f"an answer announces {size:,} octets")
+        parts = bytearray()
+        self.copy(size, parts.extend)
+        return bytes(parts)
+
+    def copy(self, size: int, write: Callable[[memoryview], object]) -> None:
+        """Hand the next ``size`` octets to ``write`` piece by piece, as they arrive.
+
+        The pieces are views of the buffer: ``write`` must have done with one when it returns.
+        """
+        while size:
+            if self._start == self._end:
+                self._fill()
+            stop = min(self._end, self._start + size)
+            write(self._view[self._start : stop])
+            size -= stop - self._start
+            self._start = stop
+
+    @property
+    def has_input(self) -> bool:
+        """Whether something has arrived that nobody has read yet."""
+        return self._start < self._end
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Send all of ``data``.
+
+        Raises:
+            ConnectionLostError: the connection ended or timed out; part may have gone out.
+        """
+        if self._talk:
+            self._log_sent(data)
+        try:
+            self.sock.sendall(data)
+        except OSError as error:
+            raise self._lost(error) from error
+
+    @contextmanager
+    def secrets(self) -> Iterator[None]:
+        """While this lasts, what is sent is struck out of the conversation log."""
+        self._secret = True
+        try:
+            yield
+        finally:
+            self._secret = False
+
+    def push_back(self, line: bytes) -> None:
+        """Make ``line`` the next thing that is read."""
+        rest = line + bytes(self._view[self._start : self._end])
+        if len(rest) > _BUFFER:
+            raise ProtocolError(self.host, "its greeting does not end")
+        self._start, self._end = 0, len(rest)
+        self._view[: self._end] = rest
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Turn the connection into TLS, after the server has agreed to STARTTLS.
+
+        Raises:
+            ProtocolError: the server said more before TLS began; that could come from anyone.
+        """
+        if self.has_input:
+            raise ProtocolError(self.host, "it sent data between STARTTLS and TLS")
+        self.sock = _encrypted(self.sock, context, self.host)
+
+    def close(self) -> None:
+        """Close the connection, without another word to the server."""
+        with suppress(OSError):
+            self.sock.close()
+
+    def _fill(self) -> None:
+        if self._start == self._end:
+            self._start = self._end = 0
+        elif self._end == len(self._data):
+            rest = bytes(self._view[self._start : self._end])
+            self._start, self._end = 0, len(rest)
+            self._view[: self._end] = rest
+        try:
+            received = self.sock.recv_into(self._view[self._end :])
+        except OSError as error:
+            raise self._lost(error) from error
+        if not received:
+            raise ConnectionLostError(self.host, self.bye or "the server closed it")
+        self._end += received
+
+    def _lost(self, error: OSError) -> ConnectionLostError:
+        if self.bye:
+            return ConnectionLostError(self.host, self.bye)
+        if isinstance(error, TimeoutError):
+            return ConnectionLostError(
+                self.host, f"nothing came for {self.sock.gettimeout():.0f} seconds"
+            )
+        return ConnectionLostError(self.host, error.strerror or str(error))
+
+    def _log_sent(self, data: bytes | memoryview) -> None:
+        head = bytes(memoryview(data)[:1000])
+        if self._secret:
+            # The tag and the name of the command tell what goes on; the rest is the secret.
+            words = head.split(b" ", 2)
+            head = b" ".join(words[:2]) + b" (struck out)" if len(words) > 1 else b"(struck out)"
+        log.debug("C: %s", plain(head, 1000))
+
+
+def open_stream(
+    account: Account, *, ca_file: Path | None, allow_plaintext: bool, timeout: float
+) -> Stream:
+    """Connect and encrypt; the greeting is the next thing to be read.
+
+    With STARTTLS the greeting was read already and is put back, so that whoever takes the
+    stream over finds a fresh, encrypted connection in both cases.
+
+    Raises:
+        UnreachableError: no such host, or nothing listens there.
+        CertificateError: the server does not prove to be ``account.host``.
+        NoEncryptionError: no STARTTLS, and plain text is not allowed.
+        ProtocolError: what answers speaks no TLS or no IMAP.
+        ConnectionLostError: the connection ended while it was set up.
+    """
+    context = _context(ca_file)
+    try:
+        sock = socket.create_connection((account.host, account.port), timeout=min(timeout, 30))
+    except TimeoutError:
+        raise UnreachableError(account.host, account.port, "no answer within 30 seconds") from None
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UnreachableError(account.host, account.port, why) from None
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(timeout)
+        if account.security == "tls":
+            sock = _encrypted(sock, context, account.host)
+        stream = Stream(sock, account.host)
+        if account.security == "starttls":
+            _starttls(stream, context, allow_plaintext=allow_plaintext)
+    except BaseException:
+        sock.close()
+        raise
+    return stream
+
+
+def _context(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise CertificateError(
+                plain(str(ca_file)), f"the CA file cannot be read ({error.strerror or error})"
+            ) from None
+    return context
+
+
+def _encrypted(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+    try:
+        return context.wrap_socket(sock, server_hostname=host)
+    except ssl.SSLCertVerificationError as error:
+        raise CertificateError(host, error.verify_message or str(error)) from None
+    except ssl.SSLError as error:
+        raise ProtocolError(
+            host,
+            f"no TLS comes about ({plain(error.reason or str(error))}); is the port right?",
+        ) from None
+    except OSError as error:
+        raise ConnectionLostError(
+            host, error.strerror or "closed during the TLS handshake"
+        ) from None
+
+
+def _starttls(stream: Stream, context: ssl.SSLContext, *, allow_plaintext: bool) -> None:
+    greeting = stream.readline()
+    if greeting[:4].upper() != b"* OK":
+        # PREAUTH leaves no room for STARTTLS; BYE and garbage are for whoever reads next.
+        if greeting[:9].upper() == b"* PREAUTH" and not allow_plaintext:
+            raise NoEncryptionError(stream.host)
+        stream.push_back(greeting)
+        return
+    if _offers_starttls(stream):
+        stream.send(b"S2 STARTTLS\r\n")
+        if not _reply(stream, b"S2").upper().startswith(b"OK"):
+            raise NoEncryptionError(stream.host)
+        stream.encrypt(context)
+    elif not allow_plaintext:
+        raise NoEncryptionError(stream.host)
+    stream.push_back(greeting)
+
+
+def _offers_starttls(stream: Stream) -> bool:
+    stream.send(b"S1 CAPABILITY\r\n")
+    offered = False
+    while not (line := stream.readline()).startswith(b"S1 "):
+        offered = offered or bool(re.match(rb"\* CAPABILITY\b.*\bSTARTTLS\b", line, re.IGNORECASE))
+    return offered
+
+
+def _reply(stream: Stream, tag: bytes) -> bytes:
+    while not (line := stream.readline()).startswith(tag + b" "):
+        pass
+    return line[len(tag) + 1 :]

@@ -1,0 +1,532 @@
+"""The two bulk paths of IMAP, read and written as a stream: FETCH of bodies, APPEND of files.
+
+imapclient signs in, selects and searches; it would hold each message several times in memory
+and walk each answer octet by octet. Here the octets of a body go from the receive buffer to
+whoever takes them (a file, a hash) and are never put together, and an APPEND is sent from its
+file. Folder lists and states are read here too, because names must stay the octets they are.
+
+Grammar: RFC 9051 section 9, read tolerantly. Items of a FETCH may come in any order, strings
+quoted or as literals, with answers in between that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
+
+from waystation.errors import (
+    ConnectionLostError,
+    MessageTooLargeError,
+    ProtocolError,
+    RefusedError,
+    plain,
+)
+from waystation.model import RemoteMessage, split_flags
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import BinaryIO
+
+    from waystation.stream import Stream
+
+LARGEST_MESSAGE = 1024**3
+"""Octets of a message that are accepted unless told otherwise. Exchange Online ends at 150 MB."""
+
+_BLOCK = 256 * 1024
+_WHOLE = 64 * 1024  # up to this size an APPEND goes out in one piece
+
+_COMMON_FETCH = re.compile(
+    rb"\* \d+ FETCH \(UID (\d+) FLAGS \(([^()]*)\) INTERNALDATE (\"[^\"]{26}\")"
+    rb" BODY\[\] \{(\d+)\}\r\n"
+)
+_COMMON_FLAGS = re.compile(
+    rb"\* \d+ FETCH \(UID (\d+) FLAGS \(([^()]*)\)(?: MODSEQ \(\d+\))?\)\r\n"
+)
+_ENDS_IN_LITERAL = re.compile(rb"~?\{(\d{1,20})\+?\}\r?\n\Z")
+_BEFORE_BODY = re.compile(rb"(?:BODY\[\]|RFC822) \Z", re.IGNORECASE)
+_IS_TEXT = re.compile(rb"(?:\* )?(?:OK|NO|BAD|BYE|PREAUTH)\b|\+|\S+ (?:OK|NO|BAD)\b", re.IGNORECASE)
+_UNTAGGED = re.compile(rb"\* (?:(\d+) )?([A-Za-z]+)(?: |\r?\n)")
+_TAGGED = re.compile(rb"(\S+) (OK|NO|BAD)(?: (.*))?\r?\n", re.IGNORECASE | re.DOTALL)
+_TOKEN = re.compile(
+    rb'(?P<blank>[ \r\n]+)|(?P<open>\()|(?P<close>\))|"(?P<quoted>(?:[^"\\]|\\.)*)"'
+    rb"|(?P<literal>~?\{\d+\+?\}\r?\n)|(?P<atom>(?:\[[^\]]*\](?:<\d+>)?|[^ ()\"\[\r\n])+)",
+    re.DOTALL,
+)
+_UNQUOTE = re.compile(rb"\\(.)", re.DOTALL)
+_DATE = re.compile(
+    rb"([ \d]?\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])([01]\d|2[0-3])([0-5]\d)"
+)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH = {name.lower().encode(): number for number, name in enumerate(_MONTHS, 1)}
+
+
+class Body(Protocol):
+    """Where the octets of one message go as they arrive."""
+
+    def write(self, piece: memoryview) -> object:
+        """Take the next octets; the view is void afterwards."""
+
+    def discard(self) -> None:
+        """Forget what was written: the message does not come to its end."""
+
+
+B = TypeVar("B", bound=Body)
+Token = bytes | None | Body | list["Token"]
+"""An atom or a string, NIL, a body that went elsewhere, or a list in parentheses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched(Generic[B]):
+    """One FETCH answer that carried a UID."""
+
+    message: RemoteMessage
+    body: B | None
+    """None where the answer held no body, or NIL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One message as its server describes it, without its body."""
+
+    message: RemoteMessage
+    size: int
+    """RFC822.SIZE in octets, which some servers only estimate; -1 where it is missing."""
+    header: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """The answer that ends a command."""
+
+    tag: bytes
+    status: str
+    """``OK``, ``NO`` or ``BAD``."""
+    text: str
+    """Code and words, fit to be shown."""
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the command was carried out."""
+        return self.status == "OK"
+
+    @property
+    def reply(self) -> str:
+        """Status and words, as the ledger keeps them."""
+        return f"{self.status} {self.text}".rstrip()
+
+    @property
+    def appenduid(self) -> tuple[int, int] | None:
+        """UIDVALIDITY and UID of APPENDUID (RFC 4315), or None where missing or garbled."""
+        match = re.search(r"\[APPENDUID ([1-9]\d{0,9}) ([1-9]\d{0,9})\]", self.text, re.IGNORECASE)
+        return (int(match[1]), int(match[2])) if match else None
+
+
+class Wire:
+    """Commands of our own on a signed-in connection that imapclient uses as well.
+
+    The two take turns: no command of one is sent while one of the other is in flight.
+    """
+
+    def __init__(self, stream: Stream, largest_message: int = LARGEST_MESSAGE) -> None:
+        self._stream = stream
+        self._largest = largest_message
+        self._count = 0
+        self._ended: deque[Tagged] = deque()
+
+    def untagged(self, *commands: bytes) -> Iterator[tuple[bytes, list[Token]]]:
+        """Send ``commands`` in one go and yield name and tokens of every untagged answer.
+
+        A number in front of the name (``* 3 EXISTS``) is the first token. Of ``OK`` and the
+        like the whole text is the one token.
+
+        Raises:
+            RefusedError: a command was not carried out (after the answers of all were read).
+        """
+        tags = {self._send(command): command for command in commands}
+        refused: RefusedError | None = None
+        while tags:
+            answer = self._parse(self._stream.readline(), None)
+            if not isinstance(answer, Tagged):
+                yield answer
+                continue
+            command = tags.pop(answer.tag, None)
+            if command is None:
+                raise ProtocolError(self._stream.host, "it answers what was not asked", answer.text)
+            if not answer.is_ok and refused is None:
+                refused = RefusedError(plain(command.split(b" ", 1)[0]), answer.text)
+        if refused is not None:
+            raise refused
+
+    def flags(self, command: bytes) -> Iterator[tuple[int, tuple[str, ...], tuple[str, ...]]]:
+        """Send a UID FETCH of FLAGS and yield UID, flags and keywords as they come."""
+        tag = self._send(command)
+        while True:
+            line = self._stream.readline()
+            if match := _COMMON_FLAGS.fullmatch(line):
+                yield int(match[1]), *_flags(match[2])
+                continue
+            answer = self._parse(line, None)
+            if isinstance(answer, Tagged):
+                self._expect(answer, tag, "FETCH")
+                return
+            fetched = _fetched(answer[1]) if answer[0] == b"FETCH" else None
+            if fetched is not None:
+                message = fetched.message
+                yield message.uid, message.flags, message.keywords
+
+    def fetch(
+        self, sets: Iterable[bytes], new_body: Callable[[int], B], depth: int = 2
+    ) -> Iterator[Fetched[B] | Tagged]:
+        """Fetch the messages of each UID set with body, flags and INTERNALDATE.
+
+        ``depth`` commands are in flight at a time, so that the line is never idle for a round
+        trip. Yields each message as soon as it is complete, and the tagged answer of each
+        command. A body that does not come to its end is discarded before the error travels up.
+
+        Raises:
+            ConnectionLostError, ProtocolError: see ``Stream``.
+            MessageTooLargeError: a body is announced larger than accepted.
+        """
+        waiting = iter(sets)
+        in_flight: deque[bytes] = deque()
+
+        def ask() -> None:
+            if (uids := next(waiting, None)) is not None:
+                in_flight.append(
+                    self._send(b"UID FETCH " + uids + b" (UID FLAGS INTERNALDATE BODY.PEEK[])")
+                )
+
+        for _ in range(depth):
+            ask()
+        while in_flight:
+            line = self._stream.readline()
+            if match := _COMMON_FETCH.fullmatch(line):
+                uid, flags, date, size = match.groups()
+                body = self._body(int(size), new_body)
+                tail = self._stream.readline()
+                if tail == b")\r\n":
+                    yield Fetched(RemoteMessage(int(uid), *_flags(flags), parse_date(date)), body)
+                    continue
+                answer = self._parse(tail, new_body, line, [(len(line), body)])
+            else:
+                answer = self._parse(line, new_body)
+            if isinstance(answer, Tagged):
+                self._expect(answer, in_flight.popleft(), None)
+                ask()
+                yield answer
+            elif answer[0] == b"FETCH":
+                fetched = _fetched(answer[1], new_body)
+                if fetched is not None:
+                    # Every body in an answer comes from new_body, so this is a B.
+                    yield cast("Fetched[B]", fetched)
+
+    def describe(self, uids: bytes, section: bytes) -> Iterator[Described]:
+        """Fetch flags, INTERNALDATE, size and one header section of each message of a UID set.
+
+        ``section`` is ``HEADER`` or ``HEADER.FIELDS (…)``. Headers are held in memory.
+        """
+        items = b"(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[%b])" % section
+        for name, tokens in self.untagged(b"UID FETCH " + uids + b" " + items):
+            fetched = _fetched(tokens) if name == b"FETCH" else None
+            if fetched is None:
+                continue
+            values = _values(tokens)
+            size = values.get(b"RFC822.SIZE")
+            header = next((v for k, v in values.items() if k.startswith(b"BODY[HEADER")), None)
+            if isinstance(header, bytes):
+                octets = int(size) if isinstance(size, bytes) and size.isdigit() else -1
+                yield Described(fetched.message, octets, header)
+
+    def send_append(
+        self,
+        folder: bytes,
+        flags: Iterable[str],
+        date: datetime | None,
+        message: BinaryIO,
+        size: int,
+        *,
+        synchronising: bool,
+    ) -> bytes:
+        """Send one APPEND with exactly the octets of ``message``; return its tag.
+
+        ``synchronising`` waits for the server's consent before the octets go out. The answer
+        is for ``next_tagged``.
+
+        Raises:
+            ConnectionLostError: part of the command may have gone out, or all of it.
+        """
+        self._count += 1
+        tag = b"W%d" % self._count
+        head = b"%b APPEND %b (%b)" % (tag, quoted(folder), " ".join(flags).encode("ascii"))
+        if date is not None:
+            head += b' "' + format_date(date) + b'"'
+        head += b" {%d%b}\r\n" % (size, b"" if synchronising else b"+")
+        if synchronising:
+            self._stream.send(head)
+            if not self._consent(tag):
+                return tag
+            head = b""
+        if size <= _WHOLE:
+            self._stream.send(head + _exactly(message, size) + b"\r\n")
+            return tag
+        if head:
+            self._stream.send(head)
+        left = size
+        while left:
+            block = _exactly(message, min(left, _BLOCK))
+            left -= len(block)
+            self._stream.send(block)
+        self._stream.send(b"\r\n")
+        return tag
+
+    def next_tagged(self) -> Tagged:
+        """Return the next answer that ends a command of ``send_append``."""
+        while not self._ended:
+            answer = self._parse(self._stream.readline(), None)
+            if isinstance(answer, Tagged):
+                return answer
+        return self._ended.popleft()
+
+    def _send(self, command: bytes) -> bytes:
+        self._count += 1
+        tag = b"W%d" % self._count
+        self._stream.send(tag + b" " + command + b"\r\n")
+        return tag
+
+    def _consent(self, tag: bytes) -> bool:
+        while True:
+            line = self._stream.readline()
+            if line.startswith(b"+"):
+                return True
+            answer = self._parse(line, None)
+            if isinstance(answer, Tagged):
+                self._ended.append(answer)
+                if answer.tag == tag:
+                    return False
+
+    def _expect(self, answer: Tagged, tag: bytes, what: str | None) -> None:
+        if answer.tag != tag:
+            raise ProtocolError(self._stream.host, "it answers what was not asked", answer.text)
+        if what is not None and not answer.is_ok:
+            raise RefusedError(what, answer.text)
+
+    def _body(self, size: int, new_body: Callable[[int], B]) -> B:
+        if size > self._largest:
+            raise MessageTooLargeError(size, self._largest)
+        body = new_body(size)
+        try:
+            self._stream.copy(size, body.write)
+        except BaseException:
+            body.discard()
+            raise
+        return body
+
+    def _parse(
+        self,
+        line: bytes,
+        new_body: Callable[[int], Body] | None,
+        before: bytes = b"",
+        literals: list[tuple[int, bytes | Body]] | None = None,
+    ) -> Tagged | tuple[bytes, list[Token]]:
+        """Read the rest of the answer that begins with ``before + line`` and take it apart.
+
+        Returns the tagged answer, or name and tokens of an untagged one.
+        """
+        literals = literals or []
+        line = before + line
+        try:
+            while not _IS_TEXT.match(line) and (match := _ENDS_IN_LITERAL.search(line)):
+                size = int(match[1])
+                if new_body is not None and _BEFORE_BODY.search(line, 0, match.start()):
+                    literals.append((len(line), self._body(size, new_body)))
+                else:
+                    literals.append((len(line), self._stream.read(size)))
+                line += self._stream.readline()
+        except BaseException:
+            for _, literal in literals:
+                if not isinstance(literal, bytes):
+                    literal.discard()
+            raise
+        if not line.startswith(b"* "):
+            match = _TAGGED.fullmatch(line)
+            if match is None:
+                raise ProtocolError(self._stream.host, "it says what is no answer", line)
+            return Tagged(match[1], match[2].decode().upper(), plain(match[3] or b""))
+        match = _UNTAGGED.match(line)
+        if match is None:
+            raise ProtocolError(self._stream.host, "it says what is no answer", line)
+        name = match[2].upper()
+        if name == b"BYE":
+            raise ConnectionLostError(
+                self._stream.host, self._stream.bye or "the server said goodbye"
+            )
+        if name in (b"OK", b"NO", b"BAD", b"PREAUTH"):
+            return name, [line[match.end() :].rstrip()]
+        tokens = self._tokens(line, match.end(), dict(literals))
+        return name, [match[1], *tokens] if match[1] else tokens
+
+    def _tokens(self, line: bytes, start: int, literals: dict[int, bytes | Body]) -> list[Token]:
+        top: list[Token] = []
+        stack = [top]
+        position = start
+        while position < len(line):
+            match = _TOKEN.match(line, position)
+            if match is None:
+                # A stray quote or bracket: one octet is skipped, the rest may still make sense.
+                position += 1
+                continue
+            position = match.end()
+            kind = match.lastgroup
+            if kind == "open":
+                inner: list[Token] = []
+                stack[-1].append(inner)
+                stack.append(inner)
+            elif kind == "close":
+                if len(stack) > 1:
+                    stack.pop()
+            elif kind == "quoted":
+                stack[-1].append(_UNQUOTE.sub(rb"\1", match["quoted"]))
+            elif kind == "literal":
+                stack[-1].append(literals.get(position, match["literal"].strip()))
+            elif kind == "atom":
+                atom = match["atom"]
+                stack[-1].append(None if atom.upper() == b"NIL" else atom)
+        return top
+
+
+def quoted(name: bytes) -> bytes:
+    """Return a folder's name as a quoted string (RFC 9051 section 4.3).
+
+    Raises:
+        ValueError: the name holds NUL, CR or LF, which no quoted string can.
+    """
+    if re.search(rb"[\0\r\n]", name):
+        raise ValueError("a folder's name holds NUL, CR or LF")
+    return b'"' + name.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+def uid_sets(uids: Iterable[int], count: int, longest: int = 4000) -> Iterator[bytes]:
+    """Yield UID sets of up to ``count`` ascending UIDs, runs as ``a:b``, of few octets each.
+
+    Exchange takes command lines of 10,240 octets; ``longest`` stays well below.
+    """
+    parts: list[str] = []
+    length = taken = 0
+    first = last = -1
+
+    def run() -> str:
+        return str(first) if first == last else f"{first}:{last}"
+
+    for uid in uids:
+        if uid == last + 1 and taken < count and first >= 0:
+            last = uid
+            taken += 1
+            continue
+        if first >= 0:
+            parts.append(run())
+            length += len(parts[-1]) + 1
+        if parts and (taken >= count or length >= longest):
+            yield ",".join(parts).encode()
+            parts, length, taken = [], 0, 0
+        first = last = uid
+        taken += 1
+    if first >= 0:
+        parts.append(run())
+        yield ",".join(parts).encode()
+
+
+def parse_date(text: bytes | None) -> datetime | None:
+    """Return an INTERNALDATE with its offset as sent, or None where it is no date."""
+    match = _DATE.fullmatch((text or b"").strip(b'"'))
+    if match is None:
+        return None
+    day, month, year, hour, minute, second, sign, hours, minutes = match.groups()
+    try:
+        return datetime(
+            int(year),
+            _MONTH[month.lower()],
+            int(day),
+            int(hour),
+            int(minute),
+            int(second),
+            tzinfo=_zone(sign, int(hours), int(minutes)),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def format_date(date: datetime) -> bytes:
+    """Return a date as APPEND takes it: ``17-Jul-1996 02:44:25 -0700``, always in English."""
+    offset = date.utcoffset() or timedelta()
+    sign = "-" if offset < timedelta() else "+"
+    minutes = abs(offset) // timedelta(minutes=1)
+    month = _MONTHS[date.month - 1]
+    zone = f"{sign}{minutes // 60:02d}{minutes % 60:02d}"
+    return f"{date.day:02d}-{month}-{date.year:04d} {date:%H:%M:%S} {zone}".encode()
+
+
+@lru_cache(maxsize=512)
+def _zone(sign: bytes, hours: int, minutes: int) -> timezone:
+    offset = timedelta(hours=hours, minutes=minutes)
+    return timezone(-offset if sign == b"-" else offset)
+
+
+@lru_cache(maxsize=4096)
+def _flags(text: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return split_flags(text.decode("utf-8", "replace").split())
+
+
+def _values(tokens: list[Token]) -> dict[bytes, Token]:
+    """Return the items of a FETCH answer by their names in upper case."""
+    items = tokens[1] if len(tokens) > 1 and isinstance(tokens[1], list) else []
+    return {
+        name.upper(): value
+        for name, value in zip(items[::2], items[1::2], strict=False)
+        if isinstance(name, bytes)
+    }
+
+
+def _fetched(
+    tokens: list[Token], new_body: Callable[[int], Body] | None = None
+) -> Fetched[Body] | None:
+    """Return what a FETCH answer says of a message, or None where it has no UID."""
+    values = _values(tokens)
+    body = values.get(b"BODY[]", values.get(b"RFC822"))
+    uid = values.get(b"UID")
+    if not isinstance(uid, bytes) or not uid.isdigit() or not int(uid):
+        # Without a UID nobody can say which message this is; it will be asked for again.
+        if not isinstance(body, bytes | list | None):
+            body.discard()
+        return None
+    flags = values.get(b"FLAGS")
+    words = [word for word in flags if isinstance(word, bytes)] if isinstance(flags, list) else []
+    date = values.get(b"INTERNALDATE")
+    message = RemoteMessage(
+        int(uid),
+        *_flags(b" ".join(words)),
+        parse_date(date if isinstance(date, bytes) else None),
+    )
+    if isinstance(body, bytes):
+        body = _in_memory(body, new_body)
+    return Fetched(message, None if isinstance(body, list) else body)
+
+
+def _in_memory(octets: bytes, new_body: Callable[[int], Body] | None) -> Body | None:
+    """Hand on a body that came as a quoted string, as Yahoo sends short ones."""
+    if new_body is None:
+        return None
+    body = new_body(len(octets))
+    body.write(memoryview(octets))
+    return body
+
+
+def _exactly(message: BinaryIO, size: int) -> bytes:
+    block = message.read(size)
+    if len(block) != size:
+        # The size is announced; anything but as many octets would be run as a command.
+        raise EOFError("the message file became shorter while it was sent")
+    return block
