@@ -6,14 +6,16 @@ The order of FORMAT.md, chapter 7: files complete in ``tmp``, one sync for all, 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from store.headers import parse
 from store.index import NewMessage, received_of
-from store.maildir import sync_directories, sync_files
+from store.maildir import READ, sync_directories, sync_files
 from waystation.errors import StorageError
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ class Batch:
     messages: list[NewMessage] = field(default_factory=list)
     octets: int = 0
     _moves: list[tuple[str, str]] = field(default_factory=list)
-    _links: list[tuple[Draft, str, str]] = field(default_factory=list)
+    _links: list[tuple[Draft, str, str, str]] = field(default_factory=list)
+    _locations: set[tuple[int, int, int]] = field(default_factory=set)
     _directories: dict[str, None] = field(default_factory=dict)
     _content: dict[tuple[str, int | None], str] = field(default_factory=dict)
     _settled: list[_Settled] = field(default_factory=list)
@@ -68,7 +71,16 @@ class Batch:
         draft: Draft,
         sha256: str,
     ) -> None:
-        """Take a finished draft; content that lies in the archive already is stored once."""
+        """Take a finished draft; content that lies in the archive already is stored once.
+
+        A location that is archived already keeps its message: a server that gives a UID twice
+        changes nothing.
+        """
+        location = (folder.id, uidvalidity, message.uid)
+        if location in self._locations or self.index.is_archived(*location):
+            draft.discard()
+            return
+        self._locations.add(location)
         file = maildir.name_for(
             uidvalidity,
             message.uid,
@@ -87,7 +99,7 @@ class Batch:
             self._moves.append((draft.path, path))
             self._content[key] = path
         else:
-            self._links.append((draft, twin, path))
+            self._links.append((draft, twin, path, sha256))
         self._directories[os.path.dirname(path)] = None  # noqa: PTH120 - text throughout
         self.octets += draft.size
         self.messages.append(
@@ -117,16 +129,19 @@ class Batch:
         Raises:
             StorageError: the disk did not take it; what was recorded before stays.
         """
-        if self.messages:
+        try:
             sync_files([source for source, _ in self._moves])
-            try:
-                for source, path in self._moves:
-                    os.replace(source, path)  # noqa: PTH105 - a Path for each message costs
-                for draft, twin, path in self._links:
-                    _link(draft, twin, path)
-                sync_directories(list(self._directories))
-            except OSError as error:
-                raise StorageError(error.filename or self.root, error) from None
+            # What is moved is forgotten, so that a commit which failed can be tried again.
+            while self._moves:
+                os.replace(*self._moves[-1])  # noqa: PTH105 - a Path for each message costs
+                self._moves.pop()
+            while self._links:
+                _link(*self._links[-1])
+                self._links.pop()
+            sync_directories(list(self._directories))
+            self._directories.clear()
+        except OSError as error:
+            raise StorageError(error.filename or self.root, error) from None
         if self.messages or self._settled:
             with self.database.atomic():
                 self.index.add_messages(self.messages)
@@ -139,34 +154,35 @@ class Batch:
                     )
         self.messages.clear()
         self.octets = 0
-        self._moves.clear()
-        self._links.clear()
-        self._directories.clear()
+        self._locations.clear()
         self._content.clear()
         self._settled.clear()
 
 
-def _link(draft: Draft, twin: str, path: str) -> None:
+def _link(draft: Draft, twin: str, path: str, sha256: str) -> None:
     """Store equal content once, by a hard link, where the file system has such."""
     try:
-        # The twin's octets are compared first: damage must not spread to a good copy.
-        if file_sha256(twin) == file_sha256(draft.path):
-            if os.path.exists(path):  # noqa: PTH110 - left by a run that was cut off
+        # The twin's octets are proven first: damage must not spread to a good copy.
+        if file_sha256(twin) == sha256:
+            if os.path.lexists(path):  # left by a run that was cut off
                 os.unlink(path)  # noqa: PTH108
-            os.link(twin, path)
+            os.link(twin, path, follow_symlinks=False)
             draft.discard()
             return
     except OSError:
         # Renamed by a mail reader, gone, or no links here: the message keeps a file of its own.
         pass
-    sync_files([draft.path])
-    os.replace(draft.path, path)  # noqa: PTH105
+    if os.path.lexists(draft.path):
+        sync_files([draft.path])
+        os.replace(draft.path, path)  # noqa: PTH105
 
 
 def file_sha256(path: str | Path) -> str:
-    """Return the sha256 of a file in hex; the file is never held whole."""
+    """Return the sha256 of a file in hex; the file is never held whole, a link not followed."""
     digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+    with os.fdopen(os.open(path, READ), "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no file", str(path))
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()

@@ -34,48 +34,76 @@ class Database:
     def create(cls, path: Path) -> Database:
         """Make a new index at ``path``, which must not exist yet."""
         with _translated(path):
-            database = cls(path, sqlite3.connect(path, isolation_level=None))
-        path.chmod(0o600)
-        database._prepare_to_write()
-        return database
+            connection = sqlite3.connect(path, isolation_level=None)
+        return cls._prepared(path, connection, is_new=True)
 
     @classmethod
     def write(cls, path: Path) -> Database:
         """Open an index for reading and writing, and bring its schema up to date.
 
         Raises:
-            IndexDamagedError: it is missing or no database.
+            IndexDamagedError: it is missing or no database of ours.
+            StorageError: it cannot be written.
         """
         if not path.is_file():
             raise IndexDamagedError(path, "it is missing")
         with _translated(path):
-            database = cls(path, sqlite3.connect(path, isolation_level=None))
-        database._prepare_to_write()
-        return database
+            connection = sqlite3.connect(path, isolation_level=None)
+        return cls._prepared(path, connection, is_new=False)
 
     @classmethod
     def read(cls, path: Path) -> Database:
         """Open an index for reading, whoever writes it meanwhile.
 
         Raises:
-            IndexDamagedError: it is missing or no database.
+            IndexDamagedError: it is missing or no database of ours.
+            StorageError: it cannot be read without writing beside it, and that is not possible.
         """
         if not path.is_file():
             raise IndexDamagedError(path, "it is missing")
         uri = path.resolve().as_uri()
-        try:
+        with _translated(path):
             connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, isolation_level=None)
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.OperationalError:
-            # A database in WAL mode wants to write beside itself. Where nobody may write,
-            # nobody changes it either, and it can be read as it lies there.
-            with _translated(path):
+        try:
+            try:
+                connection.execute(_ANYTHING).fetchone()
+            except sqlite3.OperationalError as error:
+                if _code(error) not in _CANNOT_WRITE:
+                    raise
+                # A database in WAL mode wants to write beside itself. Where nobody may write,
+                # nobody changes it either, and it can be read as it lies there: if it is whole.
+                connection.close()
+                log = path.with_name(f"{path.name}-wal")
+                if log.exists() and log.stat().st_size:
+                    raise StorageError(path, _IN_THE_LOG) from None
                 connection = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
-                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise IndexDamagedError(path, str(error)) from None
-        database = cls(path, connection)
-        database._settings()
+            database = cls(path, connection)
+            database._settings()
+            database._demand_tables()
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, sqlite3.DatabaseError):
+                raise _translation(path, error) from None
+            raise
+        return database
+
+    @classmethod
+    def _prepared(
+        cls, path: Path, connection: sqlite3.Connection, *, is_new: bool
+    ) -> Database:
+        try:
+            if is_new:
+                path.chmod(0o600)
+            database = cls(path, connection)
+            with _translated(path):
+                if not is_new:
+                    database._demand_tables()
+                database._utils.enable_wal()
+                database._settings()
+                migrations.apply(database._utils)
+        except BaseException:
+            connection.close()
+            raise
         return database
 
     def __enter__(self) -> Database:
@@ -115,11 +143,10 @@ class Database:
         with _translated(self.path), self._utils.atomic():
             yield
 
-    def _prepare_to_write(self) -> None:
-        with _translated(self.path):
-            self._utils.enable_wal()
-            self._settings()
-            migrations.apply(self._utils)
+    def _demand_tables(self) -> None:
+        # An empty file is a sound database to SQLite, and a migration would fill it.
+        if self.row(_ANYTHING) == (0,):
+            raise IndexDamagedError(self.path, "it holds no tables of an archive")
 
     def _settings(self) -> None:
         with _translated(self.path):
@@ -136,13 +163,36 @@ class Database:
 def _translated(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:
-        words = str(error)
-        if any(
-            word in words
-            for word in ("full", "readonly", "read-only", "I/O", "locked", "unable to open")
-        ):
-            raise StorageError(path, words) from None
-        raise IndexDamagedError(path, words) from None
     except sqlite3.DatabaseError as error:
-        raise IndexDamagedError(path, str(error)) from None
+        raise _translation(path, error) from None
+
+
+def _translation(path: Path, error: sqlite3.DatabaseError) -> StorageError | IndexDamagedError:
+    if _code(error) in _OF_THE_DISK:
+        return StorageError(path, str(error))
+    return IndexDamagedError(path, str(error))
+
+
+def _code(error: sqlite3.Error) -> int:
+    # Python's own complaints, about text that is no UTF-8 for one, have no code.
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+_ANYTHING = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'messages'"
+
+_CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+
+_OF_THE_DISK = (
+    *_CANNOT_WRITE,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOMEM,
+)
+
+_IN_THE_LOG = (
+    "its last changes lie in the file -wal beside it, which can be read only where SQLite may "
+    "write; copy the archive to such a place"
+)

@@ -221,6 +221,16 @@ class Index:
             (folder_id, uidvalidity),
         )
 
+    def is_archived(self, folder_id: int, uidvalidity: int, uid: int) -> bool:
+        """Whether the message at a location has its file."""
+        return bool(
+            self._database.row(
+                "SELECT 1 FROM messages WHERE folder_id = ? AND uidvalidity = ? AND uid = ?"
+                " AND state = 'archived'",
+                (folder_id, uidvalidity, uid),
+            )
+        )
+
     def same_content(self, sha256: str, received: int | None) -> str | None:
         """Return the file of a message with this content and date, relative to the archive."""
         row = self._database.row(

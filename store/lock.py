@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from waystation.errors import ArchiveLockedError, StorageError, plain
@@ -11,6 +12,8 @@ from waystation.errors import ArchiveLockedError, StorageError, plain
 if TYPE_CHECKING:
     from pathlib import Path
 
+# A link in the lock's place would have another file emptied.
+_OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 _FAR = 1 << 30  # Windows locks octets, also beyond the end: not those that tell who holds it
 
 
@@ -29,19 +32,22 @@ class Lock:
             StorageError: the file cannot be written.
         """
         try:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            file = os.open(self._path, _OPEN, 0o600)
         except OSError as error:
             raise StorageError(self._path, error) from None
-        if not _try_lock(file):
-            holder = os.read(file, 200).decode("utf-8", "replace")
+        try:
+            is_ours = _try_lock(file)
+            holder = "" if is_ours else os.read(file, 200).decode("utf-8", "replace")
+        except OSError as error:
+            os.close(file)
+            raise StorageError(self._path, error) from None
+        if not is_ours:
             os.close(file)
             raise ArchiveLockedError(self._path.parent, plain(holder) or "unknown")
-        try:
+        # It only tells who comes second; a full disk must not keep the lock from being held.
+        with suppress(OSError):
             os.ftruncate(file, 0)
             os.write(file, f"{purpose}, process {os.getpid()}".encode())
-        except OSError as error:
-            os.close(file)
-            raise StorageError(self._path, error) from None
         self._file = file
 
     def release(self) -> None:
@@ -58,7 +64,7 @@ if sys.platform == "win32":
         try:
             os.lseek(file, _FAR, os.SEEK_SET)
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        except OSError:
+        except PermissionError:
             return False
         finally:
             os.lseek(file, 0, os.SEEK_SET)
@@ -70,6 +76,6 @@ else:
     def _try_lock(file: int) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return False
         return True

@@ -7,9 +7,11 @@ FORMAT.md, chapter 5.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
+import stat
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,10 +38,14 @@ _HEAD = 16 * 1024
 _LETTERS = {"\\Draft": "D", "\\Flagged": "F", "\\Answered": "R", "\\Seen": "S", "\\Deleted": "T"}
 _FLAGS = {letter: flag for flag, letter in _LETTERS.items()}
 _NAME = re.compile(
-    r"(?P<base>\d+\.V(?P<uidvalidity>\d{1,20})\.waystation,U=(?P<uid>\d{1,20}),S=(?P<size>\d{1,20}))"
-    r"(?:[:!;]2,(?P<letters>[A-Za-z]*))?"
+    r"(?P<base>(?P<received>\d{1,18})\.V(?P<uidvalidity>\d{1,18})"
+    r"\.waystation,U=(?P<uid>\d{1,18}),S=(?P<size>\d{1,18}))"
+    r"(?:[:!;]2,(?P<letters>[A-Za-z]*))?",
+    re.ASCII,  # 18 digits: what SQLite can hold
 )
+_FLAGS_MARK = re.compile("[:!;]2,")
 _MOST_KEYWORDS = 26
+_LONGEST_SIDECAR = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class FileName:
 
     base: str
     """The name without flag letters; it never changes."""
+    received: int
+    """INTERNALDATE in seconds; 0 where there is none, or it lies before 1970."""
     uidvalidity: int
     uid: int
     size: int
@@ -61,6 +69,7 @@ def parse_name(name: str) -> FileName | None:
         return None
     return FileName(
         match["base"],
+        int(match["received"]),
         int(match["uidvalidity"]),
         int(match["uid"]),
         int(match["size"]),
@@ -70,7 +79,12 @@ def parse_name(name: str) -> FileName | None:
 
 def base_of(name: str) -> str:
     """Return a file name without its flag letters."""
-    return re.split(r"[:!;]2,", name, maxsplit=1)[0]
+    return _FLAGS_MARK.split(name, maxsplit=1)[0]
+
+
+def base_name(uidvalidity: int, uid: int, size: int, received: int | None) -> str:
+    """Return the file name, without flag letters, of a message."""
+    return f"{max(0, received or 0)}.V{uidvalidity}.waystation,U={uid},S={size}"
 
 
 def flags_of(letters: str) -> list[str]:
@@ -112,17 +126,17 @@ class Draft:
             os.close(self._file)
             self._file = -1
             if received is not None:
-                seconds = received.timestamp()
-                os.utime(self.path, (seconds, seconds))
+                set_time(self.path, received)
         except OSError as error:
             raise StorageError(self.path, error) from None
         return self._hash.hexdigest()
 
     def discard(self) -> None:
         """Forget the message: it did not come to its end, or is stored already."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        with suppress(OSError):
+            if self._file >= 0:
+                os.close(self._file)
+        self._file = -1
         with suppress(OSError):
             os.unlink(self.path)  # noqa: PTH108 - a Path for each message costs
 
@@ -138,12 +152,13 @@ class Maildir:
         self._keywords: list[str] | None = None
 
     def make(self) -> None:
-        """Create what is missing of the directory."""
+        """Create what is missing of the directory, durably.
+
+        Raises:
+            StorageError: it cannot be made, or a symbolic link stands in its place.
+        """
         for name in SUBDIRECTORIES:
-            try:
-                (self.path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                raise StorageError(self.path / name, error) from None
+            make_directory(self.path / name)
 
     def draft(self, _size: int = 0) -> Draft:
         """Begin a message."""
@@ -160,8 +175,8 @@ class Maildir:
         keywords: Iterable[str],
     ) -> str:
         """Return the file name, below the folder's directory, that says all this."""
-        seconds = max(0, int(received.timestamp())) if received is not None else 0
-        base = f"{seconds}.V{uidvalidity}.waystation,U={uid},S={size}"
+        seconds = int(received.timestamp()) if received is not None else None
+        base = base_name(uidvalidity, uid, size, seconds)
         return f"cur/{base}{SEPARATOR}2,{self.letters(flags, keywords)}"
 
     def letters(self, flags: Iterable[str], keywords: Iterable[str]) -> str:
@@ -179,40 +194,131 @@ class Maildir:
         numbers = {ord(letter) - ord("a") for letter in letters if letter.islower()}
         return sorted(known[number] for number in numbers if number < len(known) and known[number])
 
+    def forget_keywords(self) -> None:
+        """Read the keywords anew when next asked: their file was changed."""
+        self._keywords = None
+
     def _keyword_number(self, keyword: str) -> int | None:
         known = self._known_keywords()
-        if keyword in known:
-            return known.index(keyword)
+        # Keywords have no case (RFC 3501 section 2.3.2); Dovecot takes a second line for damage.
+        folded = keyword.casefold()
+        number = next((n for n, name in enumerate(known) if name.casefold() == folded), None)
+        if number is not None and keyword:
+            return number
         # Dovecot's file is one keyword a line; what would break a line stays in the index alone.
-        if len(known) >= _MOST_KEYWORDS or not keyword.isprintable() or " " in keyword:
+        if not keyword or not keyword.isprintable() or " " in keyword:
             return None
-        known.append(keyword)
-        text = "".join(f"{number} {name}\n" for number, name in enumerate(known) if name)
+        if "" in known:
+            number = known.index("")
+        elif len(known) < _MOST_KEYWORDS:
+            number = len(known)
+        else:
+            return None
+        changed = [*known, ""]
+        changed[number] = keyword
+        text = "".join(f"{n} {name}\n" for n, name in enumerate(changed) if name)
         write_durably(self.path / KEYWORDS, text)
-        return len(known) - 1
+        known[number:] = [keyword, *known[number + 1 :]]
+        return number
 
     def _known_keywords(self) -> list[str]:
         if self._keywords is None:
-            self._keywords = []
-            with suppress(FileNotFoundError):
-                text = (self.path / KEYWORDS).read_text("utf-8", "replace")
-                for line in text.splitlines():
-                    number, _, name = line.partition(" ")
-                    if number.isdecimal() and int(number) < _MOST_KEYWORDS:
-                        self._keywords += [""] * (int(number) + 1 - len(self._keywords))
-                        self._keywords[int(number)] = name
+            known: list[str] = []
+            text = (read_small(self.path / KEYWORDS) or b"").decode("utf-8", "replace")
+            for line in text.split("\n"):
+                number, _, name = line.partition(" ")
+                if re.fullmatch("[0-9]{1,2}", number) and int(number) < _MOST_KEYWORDS:
+                    known += [""] * (int(number) + 1 - len(known))
+                    known[int(number)] = name
+            self._keywords = known
         return self._keywords
+
+
+def set_time(path: str | Path, received: datetime) -> None:
+    """Set a file's time to INTERNALDATE, as far as the file system can hold it."""
+    seconds = int(received.timestamp())
+    try:
+        os.utime(path, (seconds, seconds))
+    except (OverflowError, ValueError):
+        pass  # the year 1 or 9999: the index has it
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory for its owner alone, and what is missing above it, durably.
+
+    Raises:
+        StorageError: it cannot be made, or something else stands in its place.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        make_directory(path.parent)
+        try:
+            path.mkdir(mode=0o700)
+            # Its name must not be younger than what is recorded of its content.
+            sync_directory(path.parent)
+        except OSError as error:
+            raise StorageError(path, error) from None
+        return
+    except OSError as error:
+        raise StorageError(path, error) from None
+    if stat.S_ISLNK(found.st_mode):
+        raise StorageError(path, "it is a symbolic link, and what lies behind is not the archive")
+    if not stat.S_ISDIR(found.st_mode):
+        raise StorageError(path, "it is no directory")
+
+
+def is_within(root: Path, relative: str) -> bool:
+    """Whether a path below the root goes through no symbolic link and does not climb."""
+    at = str(root)
+    for component in relative.split("/"):
+        if component in ("", ".", ".."):
+            return False
+        at = f"{at}{os.sep}{component}"
+        try:
+            if stat.S_ISLNK(os.lstat(at).st_mode):
+                return False
+        except OSError:
+            return True  # nothing there leads nowhere
+    return True
+
+
+def read_small(path: str | Path, longest: int = _LONGEST_SIDECAR) -> bytes | None:
+    """Return a small file of ours; None where it is missing, none, too long or not readable."""
+    try:
+        file = os.open(path, READ)
+    except OSError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            return None
+        content = os.read(file, longest + 1)
+        return content if len(content) <= longest else None
+    except OSError:
+        return None
+    finally:
+        os.close(file)
 
 
 def write_durably(path: Path, text: str) -> None:
     """Write a small file such that it holds the old or the new text, whatever happens."""
     part = path.with_name(path.name + PART)
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(text.encode("utf-8", "surrogatepass"))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        part.unlink(missing_ok=True)  # of a run that was cut off; or a link that leads elsewhere
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
+        try:
+            with os.fdopen(file, "wb") as stream:
+                stream.write(text.encode("utf-8", "surrogatepass"))
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(part, path)  # noqa: PTH105 - one name for renames throughout
+        except BaseException:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
         sync_directory(path.parent)
     except OSError as error:
         raise StorageError(path, error) from None
@@ -270,6 +376,9 @@ def sync_directory(path: Path | str) -> None:
 
 _SINGLY = 8
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+READ = os.O_RDONLY | _BINARY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""How a file of an archive is opened: no link is followed, and a pipe is not waited for."""
 
 if sys.platform == "linux":
     import ctypes

@@ -121,6 +121,19 @@ def levels_of(directory: str) -> tuple[str, ...] | None:
     return known if len(known) == len(levels) else None
 
 
+def could_be(levels: tuple[str, ...], directory: str) -> bool:
+    """Tell whether a folder of these levels could have got this directory."""
+    if not levels:
+        return False
+    if _is_deep(directory):
+        return _SUFFIX.sub("", directory) == _deep(levels)
+    components = directory.split("/")
+    return len(components) == len(levels) and all(
+        component == _component(level) or _SUFFIX.sub("", component) == _component(level)
+        for component, level in zip(components, levels, strict=True)
+    )
+
+
 def _component(level: str) -> str:
     """Return the level as a directory name, before any suffix."""
     if not level:
@@ -189,7 +202,7 @@ def _is_reserved(level: str) -> bool:
     """Tell whether a name belongs to Maildir, to Dovecot, or to a device of Windows."""
     name = _sameness(level)
     stem = name.split(".")[0].rstrip()  # "con .txt" is the console too
-    return name in _MAILDIR or stem in _DEVICES or name.startswith(("dovecot-", "dovecot."))
+    return name in _MAILDIR or stem in _DEVICES or name.startswith(_BEGINNINGS)
 
 
 def _sameness(name: str) -> str:
@@ -206,7 +219,10 @@ def _sameness(name: str) -> str:
     return name
 
 
-_MAILDIR = frozenset({"cur", "new", "tmp", "maildirfolder", "maildirsize", "subscriptions"})
+_MAILDIR = frozenset({"cur", "new", "tmp"})
+
+_BEGINNINGS = ("dovecot", "maildirfolder", "maildirsize", "subscriptions")
+"""How the files begin that mail programs, and we, keep in a folder's directory."""
 
 _DEVICES = frozenset(
     # COM¹ is COM1 to Windows, and to _sameness

@@ -22,6 +22,7 @@ def format_1(db: Database) -> None:
         FOLDERS,
         MESSAGES,
         MESSAGES_BY_CONTENT,
+        MESSAGES_BY_DATE,
         RENAMES,
         TARGETS,
         TARGET_FOLDERS,
@@ -76,6 +77,10 @@ CREATE TABLE messages (
 
 MESSAGES_BY_CONTENT = """
 CREATE INDEX messages_by_content ON messages (sha256)
+""".strip()
+
+MESSAGES_BY_DATE = """
+CREATE INDEX messages_by_date ON messages (folder_id, received)
 """.strip()
 
 RENAMES = """

@@ -8,12 +8,13 @@ looking at the target may resolve it, so a crash can neither double a message no
 from __future__ import annotations
 
 import json
+from array import array
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from store.database import Database
 
@@ -74,16 +75,6 @@ class MappedFolder:
     """Whether what lay in the target's folder before our first APPEND has been taken note of."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unsent:
-    """A message that may have to be sent, as far as an order needs it."""
-
-    message_id: int
-    folder_id: int
-    received: int | None
-    size: int
-
-
 _TRANSFER = """
 SELECT message_id, target_id, state, folder, attempts, uidnext_before, uidvalidity, uid, reply,
     lost, repairs
@@ -140,25 +131,78 @@ class Transfers:
                 ),
             )
 
-    def looked_through(self, target_id: int, name: str) -> None:
+    def looked_through(self, target_id: int, folder_id: int) -> None:
         """Record that what lay in a target folder beforehand has been taken note of."""
         self._database.execute(
-            "UPDATE target_folders SET looked_through = 1 WHERE target_id = ? AND name = ?",
-            (target_id, name),
+            "UPDATE target_folders SET looked_through = 1 WHERE target_id = ? AND folder_id = ?",
+            (target_id, folder_id),
+        )
+
+    def remap_folder(
+        self, target_id: int, folder_id: int, name: str, reasons: tuple[str, ...]
+    ) -> None:
+        """Record that a folder's messages go elsewhere from now on, by the user's wish."""
+        self._database.execute(
+            "UPDATE target_folders SET name = ?, reasons = ?, looked_through = 0"
+            " WHERE target_id = ? AND folder_id = ? AND name != ?",
+            (name, json.dumps(list(reasons), ensure_ascii=False), target_id, folder_id, name),
         )
 
     # What is to do
 
-    def unsent(self, target_id: int) -> Iterator[Unsent]:
-        """Yield every archived message that is neither in the target nor in doubt."""
-        for row in self._database.rows(
-            "SELECT m.id, m.folder_id, m.received, m.size FROM messages AS m"
-            " LEFT JOIN transfers AS t ON t.message_id = m.id AND t.target_id = ?"
-            " WHERE m.state = 'archived'"
-            " AND (t.state IS NULL OR t.state IN ('pending', 'refused', 'set_aside'))",
-            (target_id,),
-        ):
-            yield Unsent(*row)
+    def unsent(
+        self,
+        target_id: int,
+        folder_id: int,
+        low: int | None = None,
+        high: int | None = None,
+        *,
+        newest_first: bool = True,
+    ) -> array[int]:
+        """Return the messages of a folder that are neither in the target nor in doubt.
+
+        ``low`` and ``high`` bound INTERNALDATE in seconds, the upper bound excluded; messages
+        without a date are the oldest.
+        """
+        rows = self._database.rows(
+            "SELECT m.id FROM messages AS m"
+            " LEFT JOIN transfers AS t ON t.message_id = m.id AND t.target_id = :target"
+            " WHERE m.folder_id = :folder AND m.state = 'archived'"
+            " AND (t.state IS NULL OR t.state IN ('pending', 'refused', 'set_aside'))"
+            " AND (:low IS NULL OR m.received >= :low)"
+            " AND (:high IS NULL OR coalesce(m.received, -1e18) < :high)"
+            " ORDER BY coalesce(m.received, -1e18), m.uid",
+            {"target": target_id, "folder": folder_id, "low": low, "high": high},
+        )
+        ids = array("Q", (row[0] for row in rows))
+        if newest_first:
+            ids.reverse()
+        return ids
+
+    def unsent_totals(self, target_id: int) -> dict[int, tuple[int, int]]:
+        """Return messages and octets still to be sent, by the archived folder's id."""
+        return {
+            folder_id: (count, octets)
+            for folder_id, count, octets in self._database.rows(
+                "SELECT m.folder_id, count(*), sum(m.size) FROM messages AS m"
+                " LEFT JOIN transfers AS t ON t.message_id = m.id AND t.target_id = ?"
+                " WHERE m.state = 'archived'"
+                " AND (t.state IS NULL OR t.state IN ('pending', 'refused', 'set_aside'))"
+                " GROUP BY m.folder_id",
+                (target_id,),
+            )
+        }
+
+    def newest(self) -> int | None:
+        """Return the INTERNALDATE of the newest archived message, in seconds, or None."""
+        row = self._database.row("SELECT max(received) FROM messages WHERE state = 'archived'")
+        return row[0] if row else None
+
+    def unplaced(self, target_id: int) -> list[Transfer]:
+        """Return what the target has taken without saying under which UID."""
+        return self._transfers(
+            "WHERE target_id = ? AND state = 'appended' AND uid IS NULL", (target_id,)
+        )
 
     def moved_to(self, message_id: int) -> str | None:
         """Return the folder in which the source still shows a vanished message, or None."""
@@ -176,14 +220,43 @@ class Transfers:
         """Return all transfers into a target that are in one state."""
         return self._transfers("WHERE target_id = ? AND state = ?", (target_id, state))
 
-    def arrived(self, target_id: int, folder: str) -> Iterator[Transfer]:
-        """Yield what should lie in a folder of the target, by UID."""
-        for row in self._database.rows(
-            _TRANSFER + "WHERE target_id = ? AND folder = ?"
-            " AND state IN ('appended', 'verified', 'already_there') ORDER BY uidvalidity, uid",
-            (target_id, folder),
-        ):
-            yield _transfer(row)
+    def arrived(self, target_id: int, folder: str) -> array[int]:
+        """Return the messages that should lie in a folder of the target, by UID."""
+        return array(
+            "Q",
+            (
+                row[0]
+                for row in self._database.rows(
+                    "SELECT message_id FROM transfers WHERE target_id = ? AND folder = ?"
+                    " AND state IN ('appended', 'verified', 'already_there')"
+                    " ORDER BY uidvalidity, uid",
+                    (target_id, folder),
+                )
+            ),
+        )
+
+    def strays(self, target_id: int, folder: str, uidvalidity: int) -> list[Transfer]:
+        """Return what should lie in a folder, under a UID that says nothing any more."""
+        return self._transfers(
+            "WHERE target_id = ? AND folder = ?"
+            " AND state IN ('appended', 'verified', 'already_there')"
+            " AND (uid IS NULL OR uidvalidity IS NOT ?)",
+            (target_id, folder, uidvalidity),
+        )
+
+    def of(self, message_id: int, target_id: int) -> Transfer | None:
+        """Return a message's transfer into one target, or None."""
+        found = self._transfers("WHERE message_id = ? AND target_id = ?", (message_id, target_id))
+        return found[0] if found else None
+
+    def arrived_folders(self, target_id: int) -> dict[str, int]:
+        """Return the target's folders in which something should lie, with how much."""
+        rows = self._database.rows(
+            "SELECT folder, count(*) FROM transfers WHERE target_id = ?"
+            " AND state IN ('appended', 'verified', 'already_there') GROUP BY folder",
+            (target_id,),
+        )
+        return {name: count for name, count in rows}  # noqa: C416 - dict() of tuples is untyped
 
     def of_message(self, message_id: int) -> list[Transfer]:
         """Return a message's transfers into all targets."""

@@ -13,8 +13,10 @@ Security = Literal["tls", "starttls"]
 _SCHEMES: dict[str, tuple[Security, int]] = {"imaps": ("tls", 993), "imap": ("starttls", 143)}
 _LATER = {"pop3s", "pop3"}
 _FORM = re.compile(
-    r"(?P<scheme>[A-Za-z0-9+]+)://(?P<user>.+)@(?P<host>\[[0-9A-Fa-f:.%]+\]|[^@:/\[\]]+)(?::(?P<port>\d{1,5}))?/?"
+    r"(?P<scheme>[A-Za-z0-9+]+)://(?P<user>.+)@(?P<host>\[[0-9A-Fa-f:.%]+\]|[^@:/\[\]\s]+)(?::(?P<port>\d{1,5}))?/?",
+    re.ASCII,
 )
+_PASSWORD = re.compile(r"(?:(?<=://)|^)([^:@/]*):.*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,10 @@ def parse_account(text: str) -> Account:
         raise UsageError(f"{plain(text)!r} holds control characters and is no server.")
     match = _FORM.fullmatch(text)
     if match is None:
+        # A password where none may be must not get from here into a log.
+        shown = plain(_PASSWORD.sub(r"\1:(password)@", text))
         raise UsageError(
-            f"{plain(text)!r} names no server. Write imaps://USER@HOST[:PORT] or imap://USER@HOST[:PORT]."
+            f"{shown!r} names no server. Write imaps://USER@HOST[:PORT] or imap://USER@HOST[:PORT]."
         )
     scheme = match["scheme"].lower()
     if scheme in _LATER:

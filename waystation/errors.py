@@ -18,6 +18,7 @@
         ├── MessageTooLargeError            one message is announced larger than accepted
         ├── ConnectionLostError         *   the line broke, or nothing came in time
         └── RefusedError                *   NO or BAD to a command  (* may be tried again)
+            └── UnusableFolderError         a folder opens without UIDVALIDITY
 
 The sentences hold no secret, and foreign words in them pass through ``plain``.
 """
@@ -206,10 +207,10 @@ class ConnectionLostError(ServerError):
 class RefusedError(ServerError):
     """The server answered NO or BAD."""
 
-    # RFC 5530 section 3: these say that the same command may work later.
+    # RFC 5530 section 3: these say that the same command may work later. SERVERBUG does not:
+    # Dovecot says it of a single damaged message, each time.
     _PASSING = re.compile(
-        r"\[(UNAVAILABLE|INUSE|LIMIT|SERVERBUG)\b|try again|throttled|unavailable",
-        re.IGNORECASE,
+        r"\[(UNAVAILABLE|INUSE|LIMIT)\b|try again|throttled|unavailable", re.IGNORECASE
     )
 
     def __init__(self, what: str, reply: str | bytes) -> None:
@@ -220,3 +221,11 @@ class RefusedError(ServerError):
     def retriable(self) -> bool:
         """Whether the reply says that this passes."""
         return bool(self._PASSING.search(self.reply))
+
+
+class UnusableFolderError(RefusedError):
+    """A folder opens, and says too little of itself to be worked with."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__("to open the folder", "")
+        self.args = (f"the folder cannot be worked with: {what}",)

@@ -110,6 +110,8 @@ class _Client(imapclient.IMAPClient):
         super().__init__(stream.host, ssl=False, timeout=stream.sock.gettimeout())
         # imapclient formats every line for a log of its own; ours is written by the stream.
         self._imap.debug = 0
+        # Names are encoded here, once; imapclient would encode them again.
+        self.folder_encode = False
 
     def _create_IMAP4(self) -> imaplib.IMAP4:  # noqa: N802 - imapclient's name
         return _Imaplib(self._waystation_stream)

@@ -5,7 +5,8 @@ way of ``readline`` and ``read``) and our own bulk reader (by way of ``copy``). 
 lost when the two take turns on one connection.
 
 Promises: TLS is verified or there is no connection; no answer, however long, is held whole
-beyond a stated limit; what is logged at DEBUG never holds what was sent as a secret.
+beyond a stated limit; what is logged at DEBUG or told in an error holds neither a secret, not
+even where the server repeats it, nor the octets of a message.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from waystation.errors import (
     NoEncryptionError,
     ProtocolError,
     UnreachableError,
+    UsageError,
     plain,
 )
 
@@ -39,6 +41,7 @@ LONGEST_LINE = 16 * 1024 * 1024
 """Octets of one line without literals. A SEARCH answer of a million UIDs has 8 MB."""
 _LARGEST_ANSWER = 16 * 1024 * 1024
 """Octets of one literal that is held in memory; bodies of messages never are."""
+_TELLING = 6
 
 
 class Stream:
@@ -53,7 +56,8 @@ class Stream:
         self._view = memoryview(self._data)
         self._start = 0
         self._end = 0
-        self._secret = False
+        self._is_secret = False
+        self._struck: tuple[bytes, ...] = ()
         self._talk = log.isEnabledFor(logging.DEBUG)
 
     def readline(self) -> bytes:
@@ -82,9 +86,9 @@ class Stream:
                 raise ProtocolError(self.host, f"a line is longer than {LONGEST_LINE:,} octets")
             self._fill()
         if line[:6].upper() == b"* BYE ":
-            self.bye = plain(line[6:])
+            self.bye = self.words(line[6:])
         if self._talk:
-            log.debug("S: %s", plain(line, 1000))
+            log.debug("S: %s", self.words(line, 1000))
         return line
 
     def read(self, size: int) -> bytes:
@@ -113,27 +117,48 @@ class Stream:
         """Whether something has arrived that nobody has read yet."""
         return self._start < self._end
 
-    def send(self, data: bytes | memoryview) -> None:
-        """Send all of ``data``.
+    def send(self, line: bytes) -> None:
+        """Send a line, and whatever octets follow it; only the line is logged.
 
         Raises:
             ConnectionLostError: the connection ended or timed out; part may have gone out.
         """
         if self._talk:
-            self._log_sent(data)
+            self._log_sent(line)
+        self.send_octets(line)
+
+    def send_octets(self, data: bytes | memoryview) -> None:
+        """Send octets of a message, which are nobody's business but the server's.
+
+        Raises:
+            ConnectionLostError: as with ``send``.
+        """
         try:
             self.sock.sendall(data)
         except OSError as error:
             raise self._lost(error) from error
 
     @contextmanager
-    def secrets(self) -> Iterator[None]:
-        """While this lasts, what is sent is struck out of the conversation log."""
-        self._secret = True
+    def secrets(self, *forms: bytes) -> Iterator[None]:
+        """While this lasts, what is sent is struck out of the conversation log.
+
+        ``forms`` are the spellings of the secret: where the server repeats one, then or later,
+        that is struck out of the log and of every error.
+        """
+        self._is_secret = True
+        self._struck = tuple(sorted(filter(None, forms), key=len, reverse=True))
         try:
             yield
         finally:
-            self._secret = False
+            self._is_secret = False
+            # A short one occurs in innocent words and numbers as well.
+            self._struck = tuple(form for form in self._struck if len(form) >= _TELLING)
+
+    def words(self, octets: bytes, longest: int = 300) -> str:
+        """Return the server's words fit to be shown, without secrets."""
+        for form in self._struck:
+            octets = octets.replace(form, b"(struck out)")
+        return plain(octets, longest)
 
     def push_back(self, line: bytes) -> None:
         """Make ``line`` the next thing that is read."""
@@ -159,19 +184,14 @@ class Stream:
             self.sock.close()
 
     def _fill(self) -> None:
-        if self._start == self._end:
-            self._start = self._end = 0
-        elif self._end == len(self._data):
-            rest = bytes(self._view[self._start : self._end])
-            self._start, self._end = 0, len(rest)
-            self._view[: self._end] = rest
+        """Receive more; all that came before has been read."""
+        self._start = self._end = 0
         try:
-            received = self.sock.recv_into(self._view[self._end :])
+            self._end = self.sock.recv_into(self._data)
         except OSError as error:
             raise self._lost(error) from error
-        if not received:
+        if not self._end:
             raise ConnectionLostError(self.host, self.bye or "the server closed it")
-        self._end += received
 
     def _lost(self, error: OSError) -> ConnectionLostError:
         if self.bye:
@@ -182,13 +202,14 @@ class Stream:
             )
         return ConnectionLostError(self.host, error.strerror or str(error))
 
-    def _log_sent(self, data: bytes | memoryview) -> None:
-        head = bytes(memoryview(data)[:1000])
-        if self._secret:
+    def _log_sent(self, data: bytes) -> None:
+        line = data[: data.find(b"\n") + 1] or data
+        if self._is_secret:
             # The tag and the name of the command tell what goes on; the rest is the secret.
-            words = head.split(b" ", 2)
-            head = b" ".join(words[:2]) + b" (struck out)" if len(words) > 1 else b"(struck out)"
-        log.debug("C: %s", plain(head, 1000))
+            words = line.split(b" ", 2)
+            is_command = len(words) > 1 and words[1].strip() in (b"LOGIN", b"AUTHENTICATE")
+            line = b" ".join(words[:2]) + b" (struck out)" if is_command else b"(struck out)"
+        log.debug("C: %s", self.words(line, 1000))
 
 
 def open_stream(
@@ -196,11 +217,13 @@ def open_stream(
 ) -> Stream:
     """Connect and encrypt; the greeting is the next thing to be read.
 
-    With STARTTLS the greeting was read already and is put back, so that whoever takes the
-    stream over finds a fresh, encrypted connection in both cases.
+    With STARTTLS the greeting was read already. What was said before TLS could come from anyone
+    and counts for nothing; a greeting that says nothing is put in its place, so that whoever
+    takes the stream over finds a fresh, encrypted connection in both cases.
 
     Raises:
         UnreachableError: no such host, or nothing listens there.
+        UsageError: ``ca_file`` cannot be read.
         CertificateError: the server does not prove to be ``account.host``.
         NoEncryptionError: no STARTTLS, and plain text is not allowed.
         ProtocolError: what answers speaks no TLS or no IMAP.
@@ -210,7 +233,8 @@ def open_stream(
     try:
         sock = socket.create_connection((account.host, account.port), timeout=min(timeout, 30))
     except TimeoutError:
-        raise UnreachableError(account.host, account.port, "no answer within 30 seconds") from None
+        why = f"no answer within {min(timeout, 30):.0f} seconds"
+        raise UnreachableError(account.host, account.port, why) from None
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise UnreachableError(account.host, account.port, why) from None
@@ -235,9 +259,8 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
         try:
             context.load_verify_locations(cafile=ca_file)
         except (OSError, ssl.SSLError) as error:
-            raise CertificateError(
-                plain(str(ca_file)), f"the CA file cannot be read ({error.strerror or error})"
-            ) from None
+            why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+            raise UsageError(f"--ca-file {plain(str(ca_file))} cannot be used: {why}.") from None
     return context
 
 
@@ -251,6 +274,8 @@ def _encrypted(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.S
             host,
             f"no TLS comes about ({plain(error.reason or str(error))}); is the port right?",
         ) from None
+    except TimeoutError:
+        raise ConnectionLostError(host, "nothing came in answer to the TLS handshake") from None
     except OSError as error:
         raise ConnectionLostError(
             host, error.strerror or "closed during the TLS handshake"
@@ -270,6 +295,7 @@ def _starttls(stream: Stream, context: ssl.SSLContext, *, allow_plaintext: bool)
         if not _reply(stream, b"S2").upper().startswith(b"OK"):
             raise NoEncryptionError(stream.host)
         stream.encrypt(context)
+        greeting = b"* OK TLS begins\r\n"
     elif not allow_plaintext:
         raise NoEncryptionError(stream.host)
     stream.push_back(greeting)

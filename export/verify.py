@@ -1,0 +1,197 @@
+"""The source against the archive, message by message."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from export.plan import Listing, difference
+from store.finding import Cause, Finding
+from store.index import received_of
+from waystation.errors import RefusedError
+from waystation.wire import Fetched, uid_sets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from export.source import MailSource
+    from store.archive import Archive
+    from store.finding import Compared
+    from store.index import ArchivedFolder, ArchivedMessage
+    from waystation.progress import Progress
+    from waystation.wire import Described
+
+_MESSAGES_A_COMMAND = 200
+
+
+class _Hash:
+    """Takes a body and keeps only its sha256."""
+
+    def __init__(self, _size: int) -> None:
+        self._hash = hashlib.sha256()
+
+    def write(self, piece: memoryview) -> None:
+        self._hash.update(piece)
+
+    def discard(self) -> None:
+        """Nothing is kept."""
+
+    @property
+    def value(self) -> str:
+        return self._hash.hexdigest()
+
+
+def verify(
+    archive: Archive,
+    source: MailSource,
+    progress: Progress,
+    compared: Compared,
+    *,
+    deep: bool = False,
+) -> Iterator[Finding]:
+    """Yield every difference between what the source shows now and what is archived.
+
+    Headers (octet by octet), size, INTERNALDATE and flags are compared. Where the size is
+    another one, and with ``deep`` always, the content is fetched and compared.
+    """
+    listed = {folder.name: folder for folder in source.folders() if folder.is_selectable}
+    known = {folder.name: folder for folder in archive.index.folders()}
+    for name, folder in known.items():
+        if name not in listed and folder.last_seen is None:
+            yield Finding(Cause.FOLDER, name, None, None, "the source no longer lists this folder")
+    for name, remote in listed.items():
+        try:
+            state = source.open(remote)
+        except RefusedError as error:
+            if error.retriable:
+                raise
+            yield Finding(Cause.FOLDER, name, None, None, str(error))
+            continue
+        archived = known.get(name)
+        listing = Listing()
+        if state.exists:
+            for line in source.flags():
+                listing.add(*line)
+        progress.folder(name, len(listing))
+        if archived is None:
+            for uid, *_ in listing:
+                compared.different += 1
+                text = "not archived yet; run export"
+                yield Finding(Cause.NOT_ARCHIVED, name, state.uidvalidity, uid, text)
+            continue
+        yield from _folder(archive, archived, state.uidvalidity, listing, compared)
+        yield from _messages(
+            archive, source, archived, state.uidvalidity, progress, compared, deep=deep
+        )
+
+
+def _folder(
+    archive: Archive,
+    folder: ArchivedFolder,
+    uidvalidity: int,
+    listing: Listing,
+    compared: Compared,
+) -> Iterator[Finding]:
+    """Compare which messages are there, and their flags."""
+    if folder.state is not None and folder.state.uidvalidity != uidvalidity:
+        text = f"UIDVALIDITY was {folder.state.uidvalidity}, is now {uidvalidity}; run export"
+        yield Finding(Cause.FOLDER, folder.name, uidvalidity, None, text)
+    found = difference(listing, archive.index.known(folder.id, uidvalidity))
+    for uid in found.missing:
+        row = archive.index.by_location(folder.id, uidvalidity, uid)
+        reason = row.reason if row is not None else None
+        compared.different += 1
+        text = f"failed: {reason}" if reason else "not archived yet; run export"
+        yield Finding(Cause.NOT_ARCHIVED, folder.name, uidvalidity, uid, text)
+    for number in found.vanished:
+        message = archive.index.message(number)
+        if message is not None:
+            compared.different += 1
+            text = "archived, and no longer on the source"
+            yield Finding(Cause.VANISHED, folder.name, uidvalidity, message.uid, text)
+    for number, flags, keywords in found.changed:
+        message = archive.index.message(number)
+        if message is not None:
+            compared.different += 1
+            now = " ".join((*flags, *keywords)) or "none"
+            before = " ".join((*message.flags, *message.keywords)) or "none"
+            text = f"flags are {now}, archived {before}"
+            yield Finding(Cause.FLAGS, folder.name, uidvalidity, message.uid, text)
+
+
+def _messages(
+    archive: Archive,
+    source: MailSource,
+    folder: ArchivedFolder,
+    uidvalidity: int,
+    progress: Progress,
+    compared: Compared,
+    *,
+    deep: bool,
+) -> Iterator[Finding]:
+    """Compare headers, dates and content of what both have."""
+    waiting = (
+        message
+        for message in archive.index.in_folder(folder.id)
+        if message.uidvalidity == uidvalidity and message.state == "archived"
+    )
+    while group := list(islice(waiting, _MESSAGES_A_COMMAND)):
+        there: dict[int, Described] = {}
+        for uids in uid_sets((message.uid for message in group), _MESSAGES_A_COMMAND):
+            there |= {found.message.uid: found for found in source.describe(uids)}
+        for message in group:
+            found = there.get(message.uid)
+            compared.messages += 1
+            if found is None:
+                continue  # vanished, and said so
+            differences = list(_compare(archive, source, message, found, deep=deep))
+            if differences:
+                compared.different += 1
+                yield from differences
+            else:
+                compared.equal += 1
+            progress.advance(1, message.size or 0)
+
+
+def _compare(
+    archive: Archive,
+    source: MailSource,
+    message: ArchivedMessage,
+    found: Described,
+    *,
+    deep: bool,
+) -> Iterator[Finding]:
+    if received_of(found.message.internaldate) != received_of(message.internaldate):
+        said = found.message.internaldate.isoformat() if found.message.internaldate else "none"
+        ours = message.internaldate.isoformat() if message.internaldate else "none"
+        yield _about(message, Cause.DATE, f"INTERNALDATE is {said}, archived {ours}")
+    if not _begins_with(archive, message, found.header):
+        yield _about(message, Cause.HEADER, "the header differs")
+    elif deep or found.size != message.size:
+        digest = _digest(source, message.uid)
+        if digest is None:
+            yield _about(message, Cause.CONTENT, "the source does not hand it out")
+        elif digest != message.sha256:
+            text = f"the content differs (sha256 {digest}, archived {message.sha256})"
+            yield _about(message, Cause.CONTENT, text)
+
+
+def _begins_with(archive: Archive, message: ArchivedMessage, header: bytes) -> bool:
+    try:
+        with (archive.path / (message.path or "")).open("rb") as file:
+            # Servers end a header that has no body with an empty line of their own.
+            return file.read(len(header)).rstrip(b"\r\n") == header.rstrip(b"\r\n")
+    except OSError:
+        return False
+
+
+def _digest(source: MailSource, uid: int) -> str | None:
+    for answer in source.fetch([b"%d" % uid], _Hash, 1):
+        if isinstance(answer, Fetched) and answer.message.uid == uid and answer.body is not None:
+            return answer.body.value
+    return None
+
+
+def _about(message: ArchivedMessage, cause: Cause, text: str) -> Finding:
+    return Finding(cause, message.folder, message.uidvalidity, message.uid, text)

@@ -1,0 +1,99 @@
+"""A target over IMAP4rev1: SELECT, APPEND with the archived octets, and looking up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from importer.digest import Digest
+from importer.folders import TargetFolders
+from importer.target import Window
+from waystation.errors import ProtocolError, RefusedError
+from waystation.wire import Fetched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+    from typing import BinaryIO
+
+    from waystation.imap import ImapSession, Selected
+    from waystation.wire import Described, Tagged
+
+_STREAMING = Window(messages=128, octets=8_000_000)
+_ONE_BY_ONE = Window(messages=1, octets=0)
+_LITERAL_MINUS = 4096  # RFC 7888 section 5
+_FIELDS = b"HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)"
+
+
+class ImapTarget:
+    """See ``MailTarget``."""
+
+    def __init__(self, session: ImapSession, *, pipelined: bool = True) -> None:
+        self._session = session
+        self._wire_names: dict[tuple[str, ...], bytes] = {}
+        self._open = b""
+        # Without literals that need no consent, each message costs a round trip anyway.
+        streams = pipelined and session.has("LITERAL+")
+        self._window = _STREAMING if streams else _ONE_BY_ONE
+
+    @property
+    def window(self) -> Window:
+        """See ``MailTarget``."""
+        return self._window
+
+    def folders(self) -> TargetFolders:
+        """See ``MailTarget``."""
+        folders = self._session.folders()
+        self._wire_names = {folder.levels: folder.wire_name for folder in folders}
+        namespace = self._session.namespace
+        return TargetFolders(tuple(folders), namespace.delimiter, namespace.prefix)
+
+    def create(self, levels: tuple[str, ...]) -> None:
+        """See ``MailTarget``."""
+        self._session.create(self._wire_name(levels))
+
+    def open(self, levels: tuple[str, ...], *, read_only: bool = False) -> Selected:
+        """See ``MailTarget``."""
+        self._open = self._wire_name(levels)
+        return self._session.select(self._open, read_only=read_only)
+
+    def describe(self, uids: bytes) -> Iterator[Described]:
+        """See ``MailTarget``."""
+        return self._session.wire.describe(uids, _FIELDS)
+
+    def digest(self, uid: int) -> tuple[str, str] | None:
+        """See ``MailTarget``."""
+        found: tuple[str, str] | None = None
+        try:
+            for answer in self._session.wire.fetch([b"%d" % uid], Digest, 1):
+                if isinstance(answer, Fetched) and answer.message.uid == uid and answer.body:
+                    found = answer.body.values
+        except RefusedError:
+            return None
+        return found
+
+    def append(
+        self,
+        flags: Iterable[str],
+        date: datetime | None,
+        message: BinaryIO,
+        size: int,
+    ) -> bytes:
+        """See ``MailTarget``."""
+        session = self._session
+        needs_no_consent = session.has("LITERAL+") or (
+            session.has("LITERAL-") and size <= _LITERAL_MINUS
+        )
+        return session.wire.send_append(
+            self._open, flags, date, message, size, synchronising=not needs_no_consent
+        )
+
+    def answer(self) -> Tagged:
+        """See ``MailTarget``."""
+        return self._session.wire.next_tagged()
+
+    def _wire_name(self, levels: tuple[str, ...]) -> bytes:
+        try:
+            return self._wire_names.get(levels) or self._session.wire_name(levels)
+        except UnicodeError:
+            host = self._session.account.host
+            raise ProtocolError(host, "a folder's name cannot be written in UTF-7") from None

@@ -1,0 +1,72 @@
+"""What a target can be asked. IMAP answers it today; the twin in the tests answers it too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from importer.folders import TargetFolders
+    from waystation.imap import Selected
+    from waystation.wire import Described, Tagged
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How many messages, and octets of them, may be sent before their answers are in."""
+
+    messages: int
+    octets: int
+
+
+class MailTarget(Protocol):
+    """A mailbox that messages are appended to; nothing is ever removed from it.
+
+    Every method may raise ``ConnectionLostError`` or ``ProtocolError``; the target is then of
+    no more use, and a new one is opened. One folder is open at a time.
+    """
+
+    @property
+    def window(self) -> Window:
+        """What this target bears; one message means: send, wait, send."""
+
+    def folders(self) -> TargetFolders:
+        """Return what is there, and how names are built."""
+
+    def create(self, levels: tuple[str, ...]) -> None:
+        """Create a folder; that it exists already is success.
+
+        Raises:
+            RefusedError: it is not there afterwards.
+        """
+
+    def open(self, levels: tuple[str, ...], *, read_only: bool = False) -> Selected:
+        """Open a folder.
+
+        Raises:
+            RefusedError: the server does not open it.
+        """
+
+    def describe(self, uids: bytes) -> Iterator[Described]:
+        """Yield the description of each message of a UID set in the open folder."""
+
+    def digest(self, uid: int) -> tuple[str, str] | None:
+        """Return the sha256 of a message in the open folder, as it is and with CRLF line ends.
+
+        None where the server does not hand it out.
+        """
+
+    def append(
+        self,
+        flags: Iterable[str],
+        date: datetime | None,
+        message: BinaryIO,
+        size: int,
+    ) -> bytes:
+        """Begin to append exactly these octets to the open folder; return the command's tag."""
+
+    def answer(self) -> Tagged:
+        """Return the next answer to an ``append``."""

@@ -1,0 +1,49 @@
+"""What a comparison of an archive with a live server finds, message by message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Cause(StrEnum):
+    """In what a message on a server is not what the archive holds."""
+
+    NOT_ARCHIVED = "not_archived"
+    """The source shows it, the archive does not hold it."""
+    VANISHED = "vanished"
+    """The archive holds it, the source shows it no longer."""
+    MISSING = "missing"
+    """The ledger says that it arrived; the target does not show it."""
+    NOT_SENT = "not_sent"
+    """It has not arrived, and the ledger says so."""
+    FLAGS = "flags"
+    DATE = "date"
+    HEADER = "header"
+    CONTENT = "content"
+    FOLDER = "folder"
+    """A whole folder is not there, or cannot be looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One difference. A message that differs in two ways is found twice."""
+
+    cause: Cause
+    folder: str
+    """The archived folder."""
+    uidvalidity: int | None
+    uid: int | None
+    text: str
+
+
+@dataclass(slots=True)
+class Compared:
+    """How much a comparison has looked at."""
+
+    messages: int = 0
+    """Messages that the archive knows of."""
+    equal: int = 0
+    different: int = 0
+    others: int = 0
+    """Messages on the server that are no business of this archive."""
