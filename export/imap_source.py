@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from waystation.wire import Described, Fetched, Tagged
 
 
+_LONGEST_HEADER = 64 * 1024
+"""Octets of a header by which a message is known again; more of it must not fill the memory."""
+
+
 class ImapSource:
     """See ``MailSource``."""
 
@@ -51,7 +55,7 @@ class ImapSource:
 
     def describe(self, uids: bytes) -> Iterator[Described]:
         """See ``MailSource``."""
-        return self._session.wire.describe(uids, b"HEADER")
+        return self._session.wire.describe(uids, b"HEADER", _LONGEST_HEADER)
 
     def fetch(
         self, sets: Iterable[bytes], new_body: Callable[[int], B], depth: int

@@ -45,6 +45,18 @@ class Emptied:
     archived: int
 
 
+def believed(status: FolderState | None, opened: FolderState) -> FolderState:
+    """Return what to work by and to remember, of what STATUS and then EXAMINE said.
+
+    STATUS is what the next run compares with, so it is remembered where the two agree; where
+    they do not, the folder changed in between or one of them is wrong, and is looked at again.
+    """
+    if status is None or status.uidvalidity != opened.uidvalidity:
+        return opened
+    has_equal_next = opened.uidnext in (0, status.uidnext)
+    return status if has_equal_next and status.exists == opened.exists else opened
+
+
 FolderPlan = Unchanged | ListAll | ListChanges | Renumbered | Emptied
 
 
@@ -81,13 +93,15 @@ def compare(
     if found.highestmodseq is None or archived.highestmodseq is None:
         # Flags can have changed all the same; only a listing would say so.
         return Unchanged() if is_same and (quick or not found.exists) else ListAll()
+    if found.highestmodseq < archived.highestmodseq:
+        return ListAll()  # restored from a backup, say: it cannot know what has changed since
     if is_same and found.highestmodseq == archived.highestmodseq:
         return Unchanged()
     return ListChanges(archived.highestmodseq) if found.exists else ListAll()
 
 
 class Listing:
-    """UIDs with their flags, as a source listed them; a few octets for each message."""
+    """Numbers with flags, as a source listed them by UID; a few octets for each message."""
 
     def __init__(self) -> None:
         self._uids = array("Q")
@@ -97,6 +111,8 @@ class Listing:
         self._is_ascending = True
 
     def __len__(self) -> int:
+        """Return how many UIDs were listed, each counted once."""
+        self._put_in_order()
         return len(self._uids)
 
     def add(self, uid: int, flags: tuple[str, ...], keywords: tuple[str, ...]) -> None:
@@ -113,14 +129,18 @@ class Listing:
 
     def __iter__(self) -> Iterator[tuple[int, tuple[str, ...], tuple[str, ...]]]:
         """Yield UID, flags, keywords by ascending UID, each UID once."""
-        if not self._is_ascending:
-            # Some servers do not list in order, or list a UID twice: the last word counts.
-            last = dict(zip(self._uids, self._kinds, strict=True))
-            self._uids = array("Q", sorted(last))
-            self._kinds = array("I", (last[uid] for uid in self._uids))
-            self._is_ascending = True
+        self._put_in_order()
         for uid, kind in zip(self._uids, self._kinds, strict=True):
             yield uid, *self._flags[kind]
+
+    def _put_in_order(self) -> None:
+        if self._is_ascending:
+            return
+        # Some servers do not list in order, or list a UID twice: the last word counts.
+        last = dict(zip(self._uids, self._kinds, strict=True))
+        self._uids = array("Q", sorted(last))
+        self._kinds = array("I", (last[uid] for uid in self._uids))
+        self._is_ascending = True
 
 
 @dataclass(slots=True)
@@ -129,8 +149,10 @@ class Difference:
 
     missing: array[int] = field(default_factory=lambda: array("Q"))
     """UIDs that are to be fetched, ascending."""
-    changed: list[tuple[int, tuple[str, ...], tuple[str, ...]]] = field(default_factory=list)
-    """Id in the index, flags and keywords as they are now."""
+    newcomers: int = 0
+    """How many of them were never heard of before."""
+    changed: Listing = field(default_factory=Listing)
+    """Ids in the index, with flags and keywords as they are now."""
     vanished: array[int] = field(default_factory=lambda: array("Q"))
     """Ids in the index of what the source shows no longer."""
     returned: array[int] = field(default_factory=lambda: array("Q"))
@@ -151,6 +173,7 @@ def difference(
             row = next(rows, None)
         if row is None or row.uid > uid:
             result.missing.append(uid)
+            result.newcomers += 1
             continue
         _compare_one(result, row, flags, keywords)
         row = next(rows, None)
@@ -167,7 +190,7 @@ def _compare_one(
     if not row.is_done:
         result.missing.append(row.uid)
     elif (row.flags, row.keywords) != (flags, keywords):
-        result.changed.append((row.id, flags, keywords))
+        result.changed.add(row.id, flags, keywords)
     if row.has_vanished:
         result.returned.append(row.id)
 
@@ -180,6 +203,7 @@ def changes(
     for (uid, flags, keywords), row in listed:
         if row is None:
             result.missing.append(uid)
+            result.newcomers += 1
         else:
             _compare_one(result, row, flags, keywords)
     return result

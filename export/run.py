@@ -6,8 +6,11 @@ on a broken connection the run itself begins anew, with the folders that it has 
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from export.plan import (
@@ -18,12 +21,14 @@ from export.plan import (
     Listing,
     Renumbered,
     Unchanged,
+    believed,
     changes,
     compare,
     difference,
 )
-from export.renumber import rematch
+from export.renumber import give_number, rematch
 from store.archive import now
+from store.index import received_of
 from waystation.errors import (
     MessageTooLargeError,
     ProtocolError,
@@ -34,11 +39,11 @@ from waystation.errors import (
     WaystationError,
 )
 from waystation.retry import Patience
-from waystation.wire import Tagged, uid_sets
+from waystation.wire import Tagged, members, uid_sets
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from export.source import MailSource
@@ -48,10 +53,12 @@ if TYPE_CHECKING:
     from store.maildir import Draft
     from waystation.model import Folder, FolderState, RemoteMessage
     from waystation.progress import Progress
-    from waystation.wire import Fetched
 
 _MESSAGES_A_COMMAND = 500
 _COMMANDS_IN_FLIGHT = 2
+_CHANGES_A_STEP = 1000
+_REFUSALS = 3
+"""How often a folder may be refused in words that promise better before the run goes on."""
 
 
 @dataclass(slots=True)
@@ -153,6 +160,23 @@ def export(
 
 
 @dataclass(slots=True)
+class _Suspect:
+    """A message that the connection broke at."""
+
+    times: int = 0
+    words: str = ""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A FETCH that is not answered to its end."""
+
+    uids: list[int]
+    waiting: dict[int, None]
+    """Those that have not come, in order."""
+
+
+@dataclass(slots=True)
 class _Run:
     archive: Archive
     progress: Progress
@@ -162,8 +186,12 @@ class _Run:
     """Grows with all that is done for good, and tells a slow line from a dead one."""
     _batch: Batch = field(init=False)
     _finished: set[bytes] = field(default_factory=set)
-    _suspects: dict[tuple[int, int], int] = field(default_factory=dict)
-    _expected: int = 0
+    _unchanged: list[int] = field(default_factory=list)
+    _suspects: dict[tuple[int, int], _Suspect] = field(default_factory=dict)
+    _failed: set[tuple[int, int]] = field(default_factory=set)
+    _refusals: dict[bytes, int] = field(default_factory=dict)
+    _alarms: dict[str, set[str]] = field(default_factory=dict)
+    _guesses: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._batch = self.archive.batch()
@@ -181,26 +209,36 @@ class _Run:
             raise ProtocolError(
                 self.archive.description.source or "the server", "it lists no folder"
             )
-        self._note_vanished_folders(listed)
         folders = [folder for folder in listed if folder.is_selectable]
+        self._note_vanished_folders(folders)
         self.result.folders = len(folders)
         waiting = [folder for folder in folders if folder.wire_name not in self._finished]
         states = source.states(waiting)
-        seen: list[int] = []
+        due: list[tuple[Folder, ArchivedFolder, FolderState | None]] = []
         for folder in waiting:
             archived = self.archive.ensure_folder(folder.levels, folder.special_use)
             state = states.get(folder.wire_name)
-            if state is not None and self._is_unchanged(archived, state):
-                self.result.unchanged += 1
-                seen.append(archived.id)
+            if state is not None and isinstance(self._plan(archived, state), Unchanged):
+                self._is_unchanged(folder, archived)
             else:
+                due.append((folder, archived, state))
+        self._guess(due)
+        for folder, archived, state in due:
+            try:
                 self._work_on(source, folder, archived, state)
+            except RefusedError as error:
+                if error.retriable and self._may_try_again(folder):
+                    raise
+                self._alarm(archived.name)
+                self.progress.problem(archived.name, None, str(error))
             self._finished.add(folder.wire_name)
         self._commit()
-        self.archive.index.looked_at(seen, now())
+        self.archive.index.looked_at(self._unchanged, now())
 
-    def _is_unchanged(self, archived: ArchivedFolder, state: FolderState) -> bool:
-        return isinstance(self._plan(archived, state), Unchanged)
+    def _is_unchanged(self, folder: Folder, archived: ArchivedFolder) -> None:
+        self.result.unchanged += 1
+        self._unchanged.append(archived.id)
+        self._finished.add(folder.wire_name)
 
     def _plan(
         self, archived: ArchivedFolder, state: FolderState
@@ -224,20 +262,13 @@ class _Run:
         archived: ArchivedFolder,
         status: FolderState | None,
     ) -> None:
-        try:
-            opened = source.open(remote)
-        except RefusedError as error:
-            if error.retriable:
-                raise
-            self.result.alarms += 1
-            self.progress.problem(archived.name, None, str(error))
-            return
         # The state from before the listing is the one to remember: what comes in between is
         # then seen the next time.
-        state = status if status and status.uidvalidity == opened.uidvalidity else opened
-        if not opened.exists and state.exists:
-            state = opened
+        state = believed(status, source.open(remote))
         plan = self._plan(archived, state)
+        if isinstance(plan, Unchanged):
+            self._is_unchanged(remote, archived)
+            return
         if isinstance(plan, Emptied):
             self._alarm(
                 archived.name,
@@ -249,8 +280,9 @@ class _Run:
             remote,
             archived,
             state.uidvalidity,
-            self.archive.index.has_other_uidvalidity(archived.id, state.uidvalidity),
-            was_cut_off=not archived.is_settled,
+            has_old_numbers=isinstance(plan, Renumbered)
+            or self.archive.index.has_other_uidvalidity(archived.id, state.uidvalidity),
+            was_cut_off=not archived.is_settled and self._holds_files(archived),
         )
         found, is_sure = self._compare(source, folder, state, plan)
         self._apply(folder, found, is_sure=is_sure)
@@ -264,6 +296,15 @@ class _Run:
         self._batch.settle(archived.id, state, now(), is_settled=is_settled)
         self._commit_if_due()
 
+    def _holds_files(self, archived: ArchivedFolder) -> bool:
+        with suppress(OSError), os.scandir(self.archive.maildir(archived).path / "cur") as files:
+            return any(True for _ in files)
+        return False
+
+    def _may_try_again(self, folder: Folder) -> bool:
+        times = self._refusals[folder.wire_name] = self._refusals.get(folder.wire_name, 0) + 1
+        return times < _REFUSALS
+
     # Comparing
 
     def _compare(
@@ -274,25 +315,15 @@ class _Run:
         plan: Unchanged | ListAll | ListChanges | Renumbered,
     ) -> tuple[Difference, bool]:
         """Return what is to do, and whether the listing can be believed to be whole."""
-        index = self.archive.index
         if isinstance(plan, ListChanges):
-            listed = (
-                (line, index.known_uid(folder.archived.id, folder.uidvalidity, line[0]))
-                for line in source.flags(plan.since)
-            )
-            found = changes(listed)
-            present = index.present(folder.archived.id, folder.uidvalidity)
-            newcomers = sum(
-                index.known_uid(folder.archived.id, folder.uidvalidity, uid) is None
-                for uid in found.missing
-            )
-            if present + newcomers + len(found.returned) == state.exists:
+            found = self._changes(source, folder, state, plan.since)
+            if found is not None:
                 return found, True
         listing = Listing()
         if state.exists:
             for line in source.flags():
                 listing.add(*line)
-        known = index.known(folder.archived.id, folder.uidvalidity)
+        known = self.archive.index.known(folder.archived.id, folder.uidvalidity)
         found = difference(listing, known)
         if len(listing) >= state.exists or len(listing) >= source.open(folder.remote).exists:
             return found, True
@@ -303,22 +334,46 @@ class _Run:
         )
         return found, False
 
+    def _changes(
+        self, source: MailSource, folder: _Folder, state: FolderState, since: int
+    ) -> Difference | None:
+        """Return what has changed, or None where the count says that this is not all."""
+        index = self.archive.index
+        listing = Listing()
+        try:
+            for line in source.flags(since):
+                listing.add(*line)
+        except RefusedError as error:
+            if error.retriable:
+                raise
+            return None
+        found = changes(
+            (line, index.known_uid(folder.archived.id, folder.uidvalidity, line[0]))
+            for line in listing
+        )
+        present = index.present(folder.archived.id, folder.uidvalidity)
+        is_all = present + found.newcomers + len(found.returned) == state.exists
+        return found if is_all else None
+
     def _apply(self, folder: _Folder, found: Difference, *, is_sure: bool) -> None:
         if not (found.missing or found.changed or found.returned or (found.vanished and is_sure)):
             return
         archive = self.archive
         archive.index.unsettle(folder.archived.id)
+        changed = iter(found.changed)
+        while step := list(islice(changed, _CHANGES_A_STEP)):
+            with archive.database.atomic():
+                for message_id, flags, keywords in step:
+                    archive.plan_flags(folder.archived, message_id, flags, keywords)
+            archive.carry_out_renames()
+            self.result.flags_changed += len(step)
+            self.steps += len(step)
         with archive.database.atomic():
-            for message_id, flags, keywords in found.changed:
-                archive.plan_flags(folder.archived, message_id, flags, keywords)
             archive.index.set_returned(found.returned)
             if is_sure:
                 archive.index.set_vanished(found.vanished)
-        archive.carry_out_renames()
-        self.result.flags_changed += len(found.changed)
         self.result.returned += len(found.returned)
         self.result.vanished += len(found.vanished) if is_sure else 0
-        self.steps += len(found.changed)
 
     def _rematch(self, source: MailSource, folder: _Folder, missing: array[int]) -> array[int]:
         """Find messages again whose UIDs have changed, before anything is fetched twice."""
@@ -334,7 +389,7 @@ class _Run:
                 self.result.vanished += archive.index.others_vanished(
                     folder.archived.id, folder.uidvalidity
                 )
-        if folder.was_cut_off and folder.archived.state is not None and not folder.failed:
+        if folder.was_cut_off and not folder.failed:
             archive.adopt(folder.archived)
 
     def _note_vanished_folders(self, listed: list[Folder]) -> None:
@@ -348,134 +403,145 @@ class _Run:
 
     # Fetching
 
+    def _guess(self, due: list[tuple[Folder, ArchivedFolder, FolderState | None]]) -> None:
+        """Guess from the folders' states how much is to be done, so that an ETA can be told."""
+        self._guesses.clear()
+        for _, archived, state in due:
+            if state is not None:
+                uidvalidity = (archived.state or state).uidvalidity
+                present = self.archive.index.present(archived.id, uidvalidity)
+                self._guesses[archived.id] = max(0, state.exists - present)
+        self._expect(0)
+
+    def _expect(self, messages: int) -> None:
+        done = self.result.new + len(self._batch.messages)
+        self.progress.expect(done + messages + sum(self._guesses.values()))
+
     def _fetch(self, source: MailSource, folder: _Folder, missing: array[int]) -> None:
+        number = folder.archived.id
+        self._guesses.pop(number, None)
+        self._expect(len(missing))
         if not missing:
             return
-        self.archive.index.unsettle(folder.archived.id)
-        self._expected += len(missing)
-        self.progress.expect(self._expected)
+        self.archive.index.unsettle(number)
         self.progress.folder(folder.archived.name, len(missing))
         # What broke the connection before is asked for alone, so that it can break nothing else.
-        suspects = [uid for uid in missing if (folder.archived.id, uid) in self._suspects]
+        suspects = [uid for uid in missing if (number, uid) in self._suspects]
         for uid in suspects:
             self._fetch_suspect(source, folder, uid)
-        rest = (
-            [uid for uid in missing if (folder.archived.id, uid) not in self._suspects]
-            if suspects
-            else missing
-        )
-        left = self._fetch_sets(source, folder, list(uid_sets(rest, _MESSAGES_A_COMMAND)))
-        for uid, words in left:
-            again = self._fetch_sets(source, folder, [b"%d" % uid])
-            for _, reply in again:
+        rest = (uid for uid in missing if uid not in suspects) if suspects else missing
+        for uid, words in self._fetch_sets(source, folder, uid_sets(rest, _MESSAGES_A_COMMAND)):
+            for _, reply in self._fetch_sets(source, folder, [b"%d" % uid]):
                 self._fail(folder, uid, self._reason(source, uid, reply or words))
 
     def _fetch_suspect(self, source: MailSource, folder: _Folder, uid: int) -> None:
-        key = (folder.archived.id, uid)
-        if self._suspects[key] > 1:
+        suspect = self._suspects[folder.archived.id, uid]
+        if suspect.times > 1:
             # It broke the connection in a group and then alone: the run goes on without it.
-            del self._suspects[key]
-            self._fail(
-                folder, uid, self._words.get(key, "the connection breaks when it is fetched")
-            )
-            return
-        for _, words in self._fetch_sets(source, folder, [b"%d" % uid]):
-            self._fail(folder, uid, self._reason(source, uid, words))
-        self._suspects.pop(key, None)
-
-    _words: dict[tuple[int, int], str] = field(default_factory=dict)
+            self._fail(folder, uid, suspect.words)
+        else:
+            for _, words in self._fetch_sets(source, folder, [b"%d" % uid]):
+                self._fail(folder, uid, self._reason(source, uid, words))
+        self._suspects.pop((folder.archived.id, uid), None)
 
     def _fetch_sets(
-        self, source: MailSource, folder: _Folder, sets: list[bytes]
+        self, source: MailSource, folder: _Folder, sets: Iterable[bytes]
     ) -> list[tuple[int, str]]:
         """Fetch UID sets; return the UIDs that did not come, with the server's words."""
-        maildir = self.archive.maildir(folder.archived)
-        expected = [_members(uids) for uids in sets]
-        at_work = 0
-        got: dict[int, str] = {}
+        asked: deque[_Asked] = deque()
+
+        def note() -> Iterator[bytes]:
+            for uids in sets:
+                numbers = members(uids)
+                asked.append(_Asked(numbers, dict.fromkeys(numbers)))
+                yield uids
+
+        came: dict[int, str] = {}
         left: list[tuple[int, str]] = []
+        maildir = self.archive.maildir(folder.archived)
         try:
-            for answer in source.fetch(sets, maildir.draft, _COMMANDS_IN_FLIGHT):
+            for answer in source.fetch(note(), maildir.draft, _COMMANDS_IN_FLIGHT):
                 if isinstance(answer, Tagged):
-                    words = "" if answer.is_ok else answer.text
-                    if (
-                        not answer.is_ok
-                        and (refused := RefusedError("FETCH", answer.text)).retriable
-                    ):
-                        raise refused
-                    left += [(uid, words) for uid in expected[at_work] if uid not in got]
-                    for uid in expected[at_work]:
-                        got.pop(uid, None)
-                    at_work += 1
+                    words = self._judge(answer)
+                    done = asked.popleft()
+                    left += [(uid, words) for uid in done.waiting]
+                    for uid in done.uids:
+                        came.pop(uid, None)
                 elif answer.body is not None:
-                    self._take(folder, answer, got)
+                    self._take(folder, answer.message, answer.body, asked, came)
+        except (StorageError, RefusedError):
+            raise
         except WaystationError as error:
-            if not isinstance(error, StorageError) and at_work < len(expected):
-                self._suspect(folder, expected[at_work], got, error)
+            if asked:
+                self._suspect(folder, asked[0], error)
             raise
         return left
 
-    def _take(self, folder: _Folder, answer: Fetched[Draft], got: dict[int, str]) -> None:
-        """Put one message into the batch; one that came before only if it is another."""
-        message, draft = answer.message, answer.body
-        if draft is None:
-            return
-        sha256 = draft.finish(message.internaldate)
+    def _judge(self, answer: Tagged) -> str:
+        """Return why messages did not come; raise where that passes."""
+        if answer.is_ok:
+            return ""
+        refused = RefusedError("FETCH", answer.text)
+        if refused.retriable:
+            raise refused
+        return answer.text or answer.status
+
+    def _take(
+        self,
+        folder: _Folder,
+        message: RemoteMessage,
+        draft: Draft,
+        asked: Iterable[_Asked],
+        came: dict[int, str],
+    ) -> None:
+        """Put a message that was asked for into the batch, once."""
         uid = message.uid
-        earlier = got.get(uid)
-        if earlier is None and self._is_known(folder, uid):
-            draft.discard()
-            return
-        if earlier is not None:
-            draft.discard()
-            if earlier != sha256:
+        command = next((each for each in asked if uid in each.waiting), None)
+        if command is None:
+            if uid in came and (sha256 := draft.finish(None)) != came[uid]:
                 self._alarm(
                     folder.archived.name,
                     f"the server gave two different messages as UID {uid}; the first is archived "
-                    f"(sha256 {earlier}), the second was {sha256}",
+                    f"(sha256 {came[uid]}), the second was {sha256}",
                 )
+            draft.discard()
             return
-        got[uid] = sha256
+        sha256 = draft.finish(message.internaldate)
+        del command.waiting[uid]
+        came[uid] = sha256
+        self._failed.discard((folder.archived.id, uid))
+        self.result.failed = len(self._failed)
         if folder.has_old_numbers and self._renumber(folder, message, draft, sha256):
             return
         maildir = self.archive.maildir(folder.archived)
         self._batch.add(folder.archived, maildir, folder.uidvalidity, message, draft, sha256)
-        self._suspects.pop((folder.archived.id, uid), None)
         self._commit_if_due()
 
     def _renumber(self, folder: _Folder, message: RemoteMessage, draft: Draft, sha256: str) -> bool:
         """Whether this is a message of before the folder was renumbered; then it keeps its row."""
         archive = self.archive
-        received = int(message.internaldate.timestamp()) if message.internaldate else None
         old = archive.index.renumbered_content(
-            folder.archived.id, folder.uidvalidity, sha256, received
+            folder.archived.id, folder.uidvalidity, sha256, received_of(message.internaldate)
         )
         if old is None:
             return False
         with archive.database.atomic():
-            archive.plan_renumber(folder.archived, old, folder.uidvalidity, message.uid)
-            archive.plan_flags(folder.archived, old.id, message.flags, message.keywords)
+            give_number(archive, folder.archived, old, folder.uidvalidity, message)
         archive.carry_out_renames()
         self.result.renumbered += 1
         self.steps += 1
         draft.discard()
         return True
 
-    def _is_known(self, folder: _Folder, uid: int) -> bool:
-        if not folder.was_cut_off and not folder.archived.state:
-            return False
-        known = self.archive.index.known_uid(folder.archived.id, folder.uidvalidity, uid)
-        return known is not None and known.is_done
-
-    def _suspect(
-        self, folder: _Folder, expected: Iterable[int], got: dict[int, str], error: WaystationError
-    ) -> None:
+    def _suspect(self, folder: _Folder, asked: _Asked, error: WaystationError) -> None:
         """Note the message that the connection broke at: the first that had not come."""
-        uid = next((uid for uid in expected if uid not in got), None)
+        uid = next(iter(asked.waiting), None)
         if uid is not None:
-            key = (folder.archived.id, uid)
-            self._suspects[key] = self._suspects.get(key, 0) + 1
-            self._words[key] = str(error)
+            suspect = self._suspects.setdefault((folder.archived.id, uid), _Suspect())
+            suspect.times += 1
+            suspect.words = str(error)
+            # Convicted: the next try goes on without it, and need not wait.
+            self.steps += suspect.times > 1
 
     def _reason(self, source: MailSource, uid: int, words: str) -> str:
         with suppress(RefusedError):
@@ -485,14 +551,19 @@ class _Run:
 
     def _fail(self, folder: _Folder, uid: int, reason: str) -> None:
         folder.failed += 1
-        self.result.failed += 1
+        self._failed.add((folder.archived.id, uid))
+        self.result.failed = len(self._failed)
         self.steps += 1
         self.archive.index.add_failed(folder.archived.id, folder.uidvalidity, uid, reason)
         self.progress.problem(folder.archived.name, uid, reason)
 
-    def _alarm(self, folder: str, text: str) -> None:
-        self.result.alarms += 1
-        self.progress.alarm(folder, text)
+    def _alarm(self, folder: str, text: str = "") -> None:
+        """Count a folder among those with alarms; tell each text once, whatever breaks."""
+        told = self._alarms.setdefault(folder, set())
+        self.result.alarms = len(self._alarms)
+        if text and text not in told:
+            told.add(text)
+            self.progress.alarm(folder, text)
 
     # Recording
 
@@ -513,11 +584,3 @@ class _Run:
 def totals(result: Exported) -> dict[str, int]:
     """Return the numbers of a run by their names."""
     return asdict(result)
-
-
-def _members(uids: bytes) -> list[int]:
-    members: list[int] = []
-    for part in uids.split(b","):
-        first, _, last = part.partition(b":")
-        members += range(int(first), int(last or first) + 1)
-    return members

@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tomllib
 import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from store.batch import Batch, file_sha256
 from store.database import Database
-from store.headers import parse
+from store.headers import LONGEST_HEAD, parse
 from store.index import ArchivedFolder, Index, NewMessage
 from store.lock import Lock
 from store.maildir import (
     PART,
+    READ,
     SEPARATOR,
     SIDECAR,
     Maildir,
     base_of,
     flags_of,
+    is_within,
+    make_directory,
     parse_name,
+    read_small,
     sync_directories,
     write_durably,
 )
@@ -57,6 +62,8 @@ INDEX = "index.sqlite"
 MAILDIR = "maildir"
 DESCRIPTION = "archive.toml"
 _LOCK = "lock"
+_DATABASE_ENDS = ("", "-wal", "-shm", "-journal")
+_LONGEST_DESCRIPTION = 1024 * 1024
 
 _README = """\
 This directory is a mail archive made by waystation {version}.
@@ -110,18 +117,15 @@ class Archive:
             NoArchiveError: something else lies there already.
             StorageError: the directory cannot be written.
         """
-        if path.exists() and not path.is_dir():
-            raise NoArchiveError(path, "it is a file")
-        if path.is_dir() and any(entry.name != _LOCK for entry in path.iterdir()):
-            raise NoArchiveError(path, "the directory holds other things")
-        try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(path, error) from None
+        cls.ensure_creatable(path)
+        make_directory(path.resolve())
         lock = Lock(path / _LOCK)
         lock.take("export")
         try:
-            (path / MAILDIR).mkdir(mode=0o700, exist_ok=True)
+            cls.ensure_creatable(path)  # another run may have been faster
+            make_directory(path / MAILDIR)
+            for end in _DATABASE_ENDS:  # what a creation that was cut off has left
+                (path / f"{INDEX}{end}").unlink(missing_ok=True)
             Database.create(path / INDEX).close()
             write_durably(
                 path / "FORMAT.md",
@@ -141,6 +145,22 @@ class Archive:
             raise
 
     @classmethod
+    def ensure_creatable(cls, path: Path) -> None:
+        """Make sure that nothing else lies where an archive is to be.
+
+        Raises:
+            NoArchiveError: something does.
+            StorageError: nobody can look.
+        """
+        try:
+            if path.exists() and not path.is_dir():
+                raise NoArchiveError(path, "it is a file")
+            if path.is_dir() and not _is_ours_to_fill(path):
+                raise NoArchiveError(path, "the directory holds other things")
+        except OSError as error:
+            raise StorageError(path, error) from None
+
+    @classmethod
     def exists(cls, path: Path) -> bool:
         """Whether there is an archive at ``path``."""
         return (path / DESCRIPTION).is_file()
@@ -152,13 +172,10 @@ class Archive:
         Raises:
             NoArchiveError, ArchiveLockedError, NewerFormatError, IndexDamagedError, StorageError
         """
-        description = read_description(path)
-        if description.format > FORMAT:
-            raise NewerFormatError(path, description.format, FORMAT)
-        lock = Lock(path / _LOCK)
-        lock.take(purpose)
+        lock = lock_to_write(path, purpose)
         try:
-            archive = cls(path, description, Database.write(path / INDEX), lock)
+            # Read under the lock: the run before may have written it just now.
+            archive = cls(path, read_description(path), Database.write(path / INDEX), lock)
         except BaseException:
             lock.release()
             raise
@@ -223,17 +240,36 @@ class Archive:
         known = self.index.folder(name)
         if known is None:
             directory = f"{MAILDIR}/{self._places().place(levels)}"
-            Maildir(self.path / directory).make()
-            sidecar = {"name": name, "special_use": special_use}
-            write_durably(self.path / directory / SIDECAR, json.dumps(sidecar, ensure_ascii=False))
+            self._make_directory(directory)
+            write_sidecar(self.path / directory, name, special_use)
             self.index.add_folder(name, directory, special_use)
         else:
+            self._make_directory(known.directory)
+            if known.special_use != special_use:
+                write_sidecar(self.path / known.directory, name, special_use)
             self.index.folder_listed(known.id, special_use)
-            self.maildir(known).make()
         folder = self.index.folder(name)
         if folder is None:
             raise ArchiveError(f"{plain(name)} could not be recorded")
         return folder
+
+    def find(self, message: ArchivedMessage) -> Path | None:
+        """Return where a message's file lies now, or None.
+
+        It may have another name than its row says: a mail reader changed its flags, or a crash
+        came between two steps and nobody has opened the archive for writing since.
+        """
+        if message.path is None:
+            return None
+        path = self.path / message.path
+        if is_file(path):
+            return path
+        folder = path.parent.parent
+        planned = self.index.planned_file(message.id)
+        if planned is not None and is_file(folder / planned):
+            return folder / planned
+        other = next(same_base(folder, path.name), None)
+        return folder / other if other is not None else None
 
     def plan_flags(
         self,
@@ -244,18 +280,28 @@ class Archive:
     ) -> None:
         """Record new flags and the name that the file gets by them; call inside ``atomic``."""
         self.index.set_flags(message_id, flags, keywords)
-        file = self.index.file_of(message_id)
+        # The name planned before, if any: it may hold a new UID.
+        file = self.index.planned_file(message_id)
         if file is not None:
             letters = self.maildir(folder).letters(flags, keywords)
-            self._plan_rename(message_id, file, f"cur/{base_of(file[4:])}{SEPARATOR}2,{letters}")
+            base = base_of(file.partition("/")[2])
+            self._plan_rename(message_id, f"cur/{base}{SEPARATOR}2,{letters}")
 
     def plan_renumber(
         self, folder: ArchivedFolder, message: ArchivedMessage, uidvalidity: int, uid: int
     ) -> None:
         """Record a message's new UIDVALIDITY and UID; call inside ``atomic``."""
         self.index.renumber(message.id, uidvalidity, uid)
-        file = self.index.file_of(message.id)
-        if file is not None and message.size is not None:
+        self._plan_name(folder, message, uidvalidity, uid)
+
+    def plan_name(self, folder: ArchivedFolder, message: ArchivedMessage) -> None:
+        """Record the name that a file should have by its row; call inside ``atomic``."""
+        self._plan_name(folder, message, message.uidvalidity, message.uid)
+
+    def _plan_name(
+        self, folder: ArchivedFolder, message: ArchivedMessage, uidvalidity: int, uid: int
+    ) -> None:
+        if message.size is not None:
             name = self.maildir(folder).name_for(
                 uidvalidity,
                 uid,
@@ -264,7 +310,7 @@ class Archive:
                 message.flags,
                 message.keywords,
             )
-            self._plan_rename(message.id, file, name)
+            self._plan_rename(message.id, name)
 
     def carry_out_renames(self) -> None:
         """Give files the names that were planned and recorded for them."""
@@ -274,13 +320,11 @@ class Archive:
         touched: dict[str, None] = {}
         try:
             for _, directory, before, after in planned:
-                folder = self.path / directory
-                with suppress(FileNotFoundError):  # done before the crash, or gone: check says it
-                    (folder / before).replace(folder / after)
-                    # Two links to one file: rename leaves both (POSIX).
-                    if before != after:
-                        (folder / before).unlink(missing_ok=True)
-                touched[str(folder / "cur")] = None
+                if is_within(self.path, directory):
+                    folder = self.path / directory
+                    _rename(folder, before, after)
+                    touched[str(folder / before.partition("/")[0])] = None
+                    touched[str(folder / "cur")] = None
             sync_directories([path for path in touched if os.path.isdir(path)])  # noqa: PTH112
         except OSError as error:
             raise StorageError(error.filename or self.path, error) from None
@@ -292,29 +336,44 @@ class Archive:
         Only where the source has no such message any more: what it still has was fetched again,
         with the exact date, and replaced the file.
         """
+        if not is_within(self.path, folder.directory):
+            return 0
         maildir = self.maildir(folder)
-        adopted: list[NewMessage] = []
-        for name in names_in(maildir.path / "cur"):
-            said = parse_name(name)
-            if said is None or self.index.by_file(folder.id, f"cur/{name}") is not None:
-                continue
-            path = maildir.path / "cur" / name
-            row = self.index.by_location(folder.id, said.uidvalidity, said.uid)
-            if row is not None and row.path is not None:
-                recorded = self.path / row.path
-                if recorded.is_file() and file_sha256(path) == row.sha256 == file_sha256(recorded):
-                    path.unlink()  # the same message under the letters it had before the crash
-                continue
-            found = path.stat()
-            if found.st_size == said.size:
-                adopted.append(from_file(folder, maildir, name, path, found.st_mtime))
+        adopted: dict[tuple[int, int], NewMessage] = {}
+        try:
+            for name in names_in(maildir.path / "cur"):
+                said = parse_name(name)
+                path = maildir.path / "cur" / name
+                if said is None or not is_file(path) or path.lstat().st_size != said.size:
+                    continue
+                location = (said.uidvalidity, said.uid)
+                row = self.index.by_location(folder.id, *location)
+                if row is not None and row.path is not None:
+                    self._drop_double(row, path)
+                elif location not in adopted:
+                    adopted[location] = from_file(folder, maildir, f"cur/{name}")
+            if adopted:
+                # Durable before recorded: the crash may have come before this was synced.
+                sync_directories([str(maildir.path / "cur")])
+        except OSError as error:
+            raise StorageError(error.filename or maildir.path, error) from None
         with self.database.atomic():
-            self.index.add_messages(adopted)
-            for message in adopted:
-                known = self.index.known_uid(folder.id, message.uidvalidity, message.uid)
+            self.index.add_messages(list(adopted.values()))
+            for location in adopted:
+                known = self.index.known_uid(folder.id, *location)
                 if known is not None:
                     self.index.set_vanished([known.id])
         return len(adopted)
+
+    def _drop_double(self, row: ArchivedMessage, path: Path) -> None:
+        """Remove the same message under the letters it had before a crash."""
+        recorded = self.path / (row.path or "")
+        if (
+            not _same_name(path, recorded)
+            and is_file(recorded)
+            and file_sha256(path) == row.sha256 == file_sha256(recorded)
+        ):
+            path.unlink()
 
     @contextmanager
     def run(self, command: str, server: str | None, totals: dict[str, int]) -> Iterator[None]:
@@ -340,18 +399,127 @@ class Archive:
             )
         return self._directories
 
-    def _plan_rename(self, message_id: int, before: str, after: str) -> None:
-        if before != after:
+    def _plan_rename(self, message_id: int, after: str) -> None:
+        if self.index.file_of(message_id) == after:
+            self.index.drop_rename(message_id)
+        else:
             self.index.plan_rename(message_id, after)
 
+    def _make_directory(self, directory: str) -> None:
+        if not is_within(self.path, directory):
+            raise StorageError(
+                self.path / directory, "it leads out of the archive by a symbolic link"
+            )
+        Maildir(self.path / directory).make()
+
     def _recover(self) -> None:
+        """Bring into order what a run that was cut off has left."""
         self.carry_out_renames()
+        directories = [self.path]
         for folder in self.index.folders():
-            for directory in (self.path / folder.directory, self.path / folder.directory / "tmp"):
-                for name in names_in(directory):
-                    if name.endswith(PART):
-                        with suppress(OSError):
-                            (directory / name).unlink()
+            if is_within(self.path, folder.directory):
+                directories += [self.path / folder.directory, self.path / folder.directory / "tmp"]
+        leftovers = [
+            directory / name
+            for directory in directories
+            for name in names_in(directory)
+            if name.endswith(PART)
+        ]
+        # A rebuild that was cut off: it begins from nothing when it is asked for again.
+        leftovers += [self.path / f"{INDEX}.new{end}" for end in ("", "-wal", "-shm")]
+        for leftover in leftovers:
+            with suppress(OSError):
+                leftover.unlink(missing_ok=True)
+
+
+def lock_to_write(path: Path, purpose: str) -> Lock:
+    """Return the lock of an archive of a format that we may write, taken.
+
+    Raises:
+        NoArchiveError, ArchiveLockedError, NewerFormatError, StorageError
+    """
+    description = read_description(path)
+    if description.format > FORMAT:
+        raise NewerFormatError(path, description.format, FORMAT)
+    lock = Lock(path / _LOCK)
+    lock.take(purpose)
+    return lock
+
+
+def _is_ours_to_fill(path: Path) -> bool:
+    """Whether a directory is empty, or holds only what a cut-off creation leaves."""
+    names = {entry.name for entry in path.iterdir()} - {_LOCK}
+    if not names:
+        return True
+    # The directory of the messages is made first, and no message comes before the description.
+    known = {MAILDIR, "FORMAT.md", "README", *(f"{INDEX}{end}" for end in _DATABASE_ENDS)}
+    known |= {f"{name}{PART}" for name in ("FORMAT.md", "README", DESCRIPTION)}
+    is_empty = MAILDIR in names and not names_in(path / MAILDIR)
+    return names <= known and is_empty and (path / _LOCK).is_file()
+
+
+def _rename(folder: Path, before: str, after: str) -> None:
+    """Give a file its planned name, wherever a crash or a mail reader left it."""
+    if before == after or not is_message_path(before) or not is_message_path(after):
+        return
+    try:
+        os.replace(folder / before, folder / after)  # noqa: PTH105 - one name for renames
+    except FileNotFoundError:
+        if is_file(folder / after):
+            return  # done before the crash
+        name = before.partition("/")[2]
+        other = next(same_base(folder, name), None) or next(
+            same_base(folder, after.partition("/")[2]), None
+        )
+        if other is not None:  # else it is gone, and check says so
+            os.replace(folder / other, folder / after)  # noqa: PTH105
+        return
+    # Two links to one file: rename leaves both (POSIX). Where case makes no difference, the old
+    # name still finds the file under its new one, and must not be taken away.
+    if not _same_name(folder / before, folder / after):
+        (folder / before).unlink(missing_ok=True)
+
+
+def _same_name(one: Path, other: Path) -> bool:
+    return str(one).lower() == str(other).lower()
+
+
+def same_base(folder: Path, name: str) -> Iterator[str]:
+    """Yield the files of a folder that have this name but for flag letters, ``cur`` first."""
+    base = base_of(name)
+    for sub in ("cur", "new"):
+        for other in sorted(names_in(folder / sub)):
+            if base_of(other) == base and is_file(folder / sub / other):
+                yield f"{sub}/{other}"
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file itself, not a link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def is_message_path(file: str) -> bool:
+    """Whether a row's file lies where messages lie, whoever wrote the row."""
+    sub, _, name = file.partition("/")
+    return sub in ("cur", "new") and name not in ("", ".", "..") and not set(name) & set("/\\\0")
+
+
+def write_sidecar(directory: Path, name: str, special_use: SpecialUse | None) -> None:
+    """Write into a folder's directory what the folder is called and what it is for."""
+    values = {"name": name, "special_use": special_use}
+    write_durably(directory / SIDECAR, json.dumps(values, ensure_ascii=False) + "\n")
+
+
+def _is_unborn(path: Path) -> bool:
+    """Whether a directory holds nothing but what an interrupted ``create`` leaves behind."""
+    ours = {_LOCK, INDEX, f"{INDEX}-wal", f"{INDEX}-shm", MAILDIR, "FORMAT.md", "README"}
+    names = names_in(path)
+    return all(name in ours or name.endswith(PART) for name in names) and not names_in(
+        path / MAILDIR
+    )
 
 
 def now() -> str:
@@ -365,35 +533,41 @@ def read_description(path: Path) -> Description:
     Raises:
         NoArchiveError: there is none, or it cannot be read.
     """
-    if not path.exists():
-        raise NoArchiveError(path)
-    if not path.is_dir():
-        raise NoArchiveError(path, "it is a file")
     try:
-        text = (path / DESCRIPTION).read_text("utf-8")
-    except FileNotFoundError:
-        raise NoArchiveError(path, f"it holds no {DESCRIPTION}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise NoArchiveError(path, f"{DESCRIPTION} cannot be read ({error})") from None
+        if not path.exists():
+            raise NoArchiveError(path)
+        if not path.is_dir():
+            raise NoArchiveError(path, "it is a file")
+        if not (path / DESCRIPTION).exists():
+            raise NoArchiveError(path, f"it holds no {DESCRIPTION}")
+    except OSError as error:
+        raise NoArchiveError(path, f"it cannot be read ({error.strerror})") from None
+    content = read_small(path / DESCRIPTION, _LONGEST_DESCRIPTION)
+    if content is None:
+        raise NoArchiveError(path, f"{DESCRIPTION} cannot be read")
     try:
-        values = tomllib.loads(text)
+        values = tomllib.loads(content.decode())
         source = values.get("source", {})
+        prefix = source.get("prefix", [])
+        if type(values["format"]) is not int or values["format"] < 1 or type(prefix) is not list:
+            raise ValueError("its format is no number")  # noqa: TRY301 - told below
         return Description(
-            int(values["format"]),
+            values["format"],
             str(values["id"]),
             str(values["created"]),
-            source.get("name"),
-            source.get("key"),
-            tuple(str(level) for level in source.get("prefix", ())),
+            str(source["name"]) if "name" in source else None,
+            str(source["key"]) if "key" in source else None,
+            tuple(str(level) for level in prefix),
         )
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise NoArchiveError(path, f"{DESCRIPTION} makes no sense ({plain(str(error))})") from None
 
 
 def _write_description(path: Path, description: Description) -> None:
-    # A JSON string is a TOML string, as long as nothing beyond the basic plane is escaped.
+    # A JSON string is a TOML string, as long as nothing beyond the basic plane is escaped, and
+    # but for DEL, which JSON lets pass.
     def text(value: object) -> str:
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
     lines = [
         f"format = {description.format}",
@@ -412,33 +586,51 @@ def _write_description(path: Path, description: Description) -> None:
     write_durably(path / DESCRIPTION, "\n".join(lines) + "\n")
 
 
-def from_file(
-    folder: ArchivedFolder, maildir: Maildir, name: str, path: Path, modified: float
-) -> NewMessage:
-    """Return the row that a complete file of ours yields by itself."""
-    said = parse_name(name)
+def from_file(folder: ArchivedFolder, maildir: Maildir, file: str) -> NewMessage:
+    """Return the row that a complete file of ours yields by itself.
+
+    INTERNALDATE comes from its name, which a copy does not lose as it may lose the file's time;
+    only a date before 1970 has to come from there.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    path = f"{maildir.path}{os.sep}{file}"
+    said = parse_name(file.partition("/")[2])
     if said is None:
-        raise ValueError(name)
-    with path.open("rb") as file:
-        head = file.read(16 * 1024)
+        raise ValueError(file)
+    with os.fdopen(os.open(path, READ), "rb") as stream:
+        found = os.fstat(stream.fileno())
+        head = stream.read(LONGEST_HEAD)
+    seconds = said.received or found.st_mtime_ns // 1_000_000_000
+    # A message without INTERNALDATE has the time at which it was written.
+    is_known = bool(said.received) or seconds <= 0
+    received = _instant(seconds) if is_known else None
     return NewMessage(
         folder.id,
         said.uidvalidity,
         said.uid,
-        f"cur/{name}",
+        file,
         file_sha256(path),
-        path.stat().st_size,
-        datetime.fromtimestamp(int(modified), UTC),
+        found.st_size,
+        received,
         tuple(flags_of(said.letters)),
         tuple(maildir.keywords_of(said.letters)),
         parse(head),
     )
 
 
+def _instant(seconds: int) -> datetime | None:
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    except OverflowError:
+        return None
+
+
 def names_in(directory: Path) -> list[str]:
-    """Return what a directory holds; nothing where it is missing."""
+    """Return what a directory holds; nothing where it is missing or none."""
     try:
         with os.scandir(directory) as entries:
             return [entry.name for entry in entries]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []

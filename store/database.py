@@ -88,9 +88,7 @@ class Database:
         return database
 
     @classmethod
-    def _prepared(
-        cls, path: Path, connection: sqlite3.Connection, *, is_new: bool
-    ) -> Database:
+    def _prepared(cls, path: Path, connection: sqlite3.Connection, *, is_new: bool) -> Database:
         try:
             if is_new:
                 path.chmod(0o600)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from store.maildir import parse_name
+from waystation.errors import IndexDamagedError
 from waystation.model import FolderState, SpecialUse
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from store.headers import Headers
 
 MessageState = Literal["archived", "skipped", "failed"]
+
+_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,24 @@ class Known:
     is_done: bool
     """Whether nothing is left to fetch: archived or skipped, not failed."""
     has_vanished: bool
+
+
+class Recorded(NamedTuple):
+    """A row of an archived message as it stands, for the proof of its file."""
+
+    id: int
+    uidvalidity: int
+    uid: int
+    file: str
+    """Below the folder's directory."""
+    planned: str | None
+    """The name that the file is about to get."""
+    sha256: str
+    size: int
+    received: int | None
+    internaldate: str | None
+    flags: str
+    keywords: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,14 +334,30 @@ class Index:
 
     # A changed UIDVALIDITY
 
+    def collect_renumbered(self, folder_id: int, uidvalidity: int) -> None:
+        """Set the archived messages of other UIDVALIDITYs apart, to be found by size and date.
+
+        An index of their own, for as long as it is needed: every message is looked for.
+        """
+        with self._database.atomic():
+            self._database.execute("DROP TABLE IF EXISTS temp.renumbered")
+            self._database.execute(
+                "CREATE TEMP TABLE renumbered AS SELECT size, received, id FROM messages"
+                " WHERE folder_id = ? AND uidvalidity != ? AND state = 'archived'",
+                (folder_id, uidvalidity),
+            )
+            self._database.execute(
+                "CREATE INDEX temp.renumbered_by_size ON renumbered (size, received)"
+            )
+
     def renumbered_candidates(
         self, folder_id: int, uidvalidity: int, size: int, received: int | None
     ) -> list[ArchivedMessage]:
-        """Return the messages of other UIDVALIDITYs that this size and date would fit."""
+        """Return the collected messages that this size and date would fit and are still free."""
         return self._messages(
-            "WHERE m.folder_id = ? AND m.uidvalidity != ? AND m.size = ? AND m.received IS ?"
-            " AND m.state = 'archived' ORDER BY m.uid",
-            (folder_id, uidvalidity, size, received),
+            "WHERE m.id IN (SELECT id FROM temp.renumbered WHERE size = ? AND received IS ?)"
+            " AND m.folder_id = ? AND m.uidvalidity != ? ORDER BY m.uid",
+            (size, received, folder_id, uidvalidity),
         )
 
     def renumbered_content(
@@ -334,10 +372,11 @@ class Index:
         return found[0] if found else None
 
     def has_other_uidvalidity(self, folder_id: int, uidvalidity: int) -> bool:
-        """Whether the folder holds messages from before it was renumbered."""
+        """Whether messages from before the folder was renumbered may still be found in it."""
         return bool(
             self._database.row(
-                "SELECT 1 FROM messages WHERE folder_id = ? AND uidvalidity != ? LIMIT 1",
+                "SELECT 1 FROM messages WHERE folder_id = ? AND uidvalidity != ?"
+                " AND last_seen IS NULL LIMIT 1",
                 (folder_id, uidvalidity),
             )
         )
@@ -392,6 +431,19 @@ class Index:
             )
         ]
 
+    def planned_file(self, message_id: int) -> str | None:
+        """Return the name that a message's file is to have, or has."""
+        row = self._database.row(
+            "SELECT coalesce(r.file, m.file) FROM messages AS m"
+            " LEFT JOIN renames AS r ON r.message_id = m.id WHERE m.id = ?",
+            (message_id,),
+        )
+        return row[0] if row else None
+
+    def drop_rename(self, message_id: int) -> None:
+        """Record that a file keeps the name it has."""
+        self._database.execute("DELETE FROM renames WHERE message_id = ?", (message_id,))
+
     def renamed(self, message_ids: Iterable[int]) -> None:
         """Record that planned renames were carried out."""
         ids = [(message_id,) for message_id in message_ids]
@@ -427,8 +479,38 @@ class Index:
 
     def by_file(self, folder_id: int, file: str) -> ArchivedMessage | None:
         """Return the message of a folder whose file has this name, or None."""
-        found = self._messages("WHERE m.folder_id = ? AND m.file = ?", (folder_id, file))
+        said = parse_name(file.partition("/")[2])
+        if said is None:
+            return None
+        # The name tells the location, and that is what the table can look up.
+        found = self._messages(
+            "WHERE m.folder_id = ? AND m.uidvalidity = ? AND m.uid = ? AND m.file = ?",
+            (folder_id, said.uidvalidity, said.uid, file),
+        )
         return found[0] if found else None
+
+    def recorded(self, folder_id: int) -> Iterator[Recorded]:
+        """Yield the archived messages of a folder by location, as their rows stand.
+
+        In pages: a long look must neither hold back a writer's log nor see an old state.
+        """
+        at = (-1, -1)
+        while True:
+            page = [
+                Recorded(*row)
+                for row in self._database.rows(
+                    "SELECT m.id, m.uidvalidity, m.uid, m.file, r.file, m.sha256, m.size,"
+                    " m.received, m.internaldate, m.flags, m.keywords FROM messages AS m"
+                    " LEFT JOIN renames AS r ON r.message_id = m.id"
+                    " WHERE m.folder_id = ? AND (m.uidvalidity, m.uid) > (?, ?)"
+                    " AND m.state = 'archived' ORDER BY m.uidvalidity, m.uid LIMIT ?",
+                    (folder_id, *at, _PAGE),
+                )
+            ]
+            yield from page
+            if len(page) < _PAGE:
+                return
+            at = (page[-1].uidvalidity, page[-1].uid)
 
     def by_location(self, folder_id: int, uidvalidity: int, uid: int) -> ArchivedMessage | None:
         """Return the message at one location, or None."""
@@ -484,7 +566,24 @@ def words(values: Iterable[str]) -> str:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(json.loads(text)) if text != "[]" else ()
+    if text == "[]":
+        return ()
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise IndexDamagedError("index.sqlite", f"a row holds {text[:60]!r} as flags")
+    return tuple(values)
+
+
+def _time(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise IndexDamagedError("index.sqlite", f"a row holds {text[:60]!r} as a date") from None
 
 
 def _folder(row: tuple[Any, ...]) -> ArchivedFolder:
@@ -508,7 +607,7 @@ def _message(row: tuple[Any, ...]) -> ArchivedMessage:
         path=row[7],
         sha256=row[8],
         size=row[9],
-        internaldate=datetime.fromisoformat(row[10]) if row[10] else None,
+        internaldate=_time(row[10]),
         flags=_words(row[11]),
         keywords=_words(row[12]),
         message_id=row[13],

@@ -194,6 +194,10 @@ class Maildir:
         numbers = {ord(letter) - ord("a") for letter in letters if letter.islower()}
         return sorted(known[number] for number in numbers if number < len(known) and known[number])
 
+    def keywords(self) -> list[str]:
+        """Return the keywords that have a letter in this folder."""
+        return [keyword for keyword in self._known_keywords() if keyword]
+
     def forget_keywords(self) -> None:
         """Read the keywords anew when next asked: their file was changed."""
         self._keywords = None

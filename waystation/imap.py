@@ -1,17 +1,20 @@
 """The one door to imapclient: a signed-in session with typed answers and our own errors.
 
-imapclient connects, signs in, selects, searches and creates; ``wire`` does the bulk work on the
-same connection. What comes in is checked here, since servers lie: outside this module there are
-only our types, and no exception of imapclient, imaplib, ssl or socket.
+imapclient takes the connection up and ends it; ``wire`` speaks on it in between. The sign-in is
+ours, because imapclient would put user names on the wire unquoted, refuse passwords that are
+not ASCII, and keep both in a log of its last commands. What comes in is checked here, since
+servers lie: outside this module there are only our types, and no exception of imapclient,
+imaplib, ssl or socket.
 """
 
 from __future__ import annotations
 
+import base64
 import imaplib
 import logging
 import re
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -23,12 +26,13 @@ from waystation.errors import (
     ProtocolError,
     RefusedError,
     SignInError,
+    UnusableFolderError,
     WaystationError,
     plain,
 )
 from waystation.model import SYSTEM_FLAGS, Folder, FolderState
 from waystation.stream import open_stream
-from waystation.wire import LARGEST_MESSAGE, Wire, quoted
+from waystation.wire import LARGEST_MESSAGE, Wire, number, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _GROUP = 64
+_UID = 2**32 - 1
+_MODSEQ = 2**63 - 1
 _NUMBER_CODE = re.compile(rb"\[(UIDVALIDITY|UIDNEXT|HIGHESTMODSEQ) (\d{1,20})\]", re.IGNORECASE)
 _PERMANENT_CODE = re.compile(rb"\[PERMANENTFLAGS \(([^)]*)\)\]", re.IGNORECASE)
 
@@ -121,17 +127,13 @@ class ImapSession:
     """One signed-in connection. A context manager; use from one thread."""
 
     def __init__(
-        self, account: Account, stream: Stream, client: imapclient.IMAPClient, limit: int
+        self, account: Account, wire: Wire, stream: Stream, client: imapclient.IMAPClient
     ) -> None:
         self.account = account
-        self.wire = Wire(stream, limit)
+        self.wire = wire
         self._stream = stream
         self._client = client
-        with _errors_of(stream, "CAPABILITY"):
-            self._capabilities = frozenset(
-                capability.decode("ascii", "replace").upper()
-                for capability in client.capabilities()
-            )
+        self._capabilities = _capabilities(wire)
         self.namespace = self._namespace()
 
     @classmethod
@@ -152,8 +154,11 @@ class ImapSession:
         try:
             with _errors_of(stream, "connecting"):
                 client: imapclient.IMAPClient = _Client(stream)
-            _sign_in(client, stream, account, password)
-            return cls(account, stream, client, connection.largest_message)
+            wire = Wire(stream, connection.largest_message)
+            if client._imap.state != "AUTH":  # PREAUTH: the server knows us already
+                _sign_in(wire, stream, account, password)
+                client._imap.state = "AUTH"
+            return cls(account, wire, stream, client)
         except BaseException:
             stream.close()
             raise
@@ -184,20 +189,20 @@ class ImapSession:
         return capability in self._capabilities
 
     def folders(self) -> list[Folder]:
-        """Return every folder the server lists, in its order, each once.
+        """Return every folder the server lists, in its order, each once and under its own name.
 
         A name that no command could be sent with (NUL, CR or LF in it) is left out with a
         warning: to send it would be to send commands that nobody meant.
         """
         found: dict[bytes, Folder] = {}
-        for folder in self._list(b'LIST "" "*"'):
+        for folder in self._list_all():
             try:
                 quoted(folder.wire_name)
             except ValueError:
                 log.warning("a folder is left out, its name has line ends: %s", plain(folder.name))
                 continue
             found.setdefault(folder.wire_name, folder)
-        return list(found.values())
+        return _told_apart(list(found.values()))
 
     def states(self, folders: Iterable[Folder]) -> dict[bytes, FolderState]:
         """Return the state of each folder by its wire name, asked for without waiting between.
@@ -224,31 +229,33 @@ class ImapSession:
         """Open a folder, by EXAMINE when ``read_only``, so that nothing in it can change.
 
         Raises:
-            RefusedError: the server says NO.
-            ProtocolError: the answer lacks UIDVALIDITY or EXISTS.
+            RefusedError: the server says NO, or says neither UIDVALIDITY nor EXISTS.
         """
         command = (b"EXAMINE " if read_only else b"SELECT ") + quoted(wire_name)
         numbers: dict[bytes, int] = {}
         flags: list[str] = list(SYSTEM_FLAGS)
         permanent: list[str] | None = None
         for name, tokens in self.wire.untagged(command):
-            if name == b"EXISTS" and isinstance(tokens[0], bytes):
-                numbers[name] = int(tokens[0])
+            if name == b"EXISTS" and tokens and (exists := number(tokens[0])) is not None:
+                numbers[name] = exists
             elif name == b"FLAGS" and tokens and isinstance(tokens[0], list):
                 flags = _words(tokens[0])
             elif name == b"OK" and isinstance(tokens[0], bytes):
                 if match := _NUMBER_CODE.match(tokens[0]):
-                    numbers[match[1].upper()] = int(match[2])
+                    code = match[1].upper()
+                    largest = _MODSEQ if code == b"HIGHESTMODSEQ" else _UID
+                    numbers[code] = number(match[2], largest) or 0
                 elif match := _PERMANENT_CODE.match(tokens[0]):
                     permanent = match[1].decode("utf-8", "replace").split()
         if not numbers.get(b"UIDVALIDITY") or b"EXISTS" not in numbers:
-            raise ProtocolError(self.account.host, "a folder opens without UIDVALIDITY or EXISTS")
+            raise UnusableFolderError("it opens without UIDVALIDITY or EXISTS")
         state = FolderState(
             numbers[b"UIDVALIDITY"],
             # A server need not say UIDNEXT (RFC 3501 section 6.3.1); 0 equals no real one.
             numbers.get(b"UIDNEXT", 0),
             numbers[b"EXISTS"],
-            numbers.get(b"HIGHESTMODSEQ"),
+            # Without CONDSTORE nobody may ask what has changed since.
+            (self.has("CONDSTORE") and numbers.get(b"HIGHESTMODSEQ")) or None,
         )
         # Without PERMANENTFLAGS all FLAGS can be kept (RFC 3501 section 6.3.1).
         words = flags if permanent is None else permanent
@@ -265,21 +272,20 @@ class ImapSession:
             RefusedError: the folder is not there afterwards.
         """
         try:
-            with _errors_of(self._stream, "CREATE"):
-                self._client.create_folder(wire_name)
+            self.wire.converse(b"CREATE " + quoted(wire_name))
         except RefusedError:
             # RFC 5530 ALREADYEXISTS is not said by all: look instead of reading words.
             if not any(folder.wire_name == wire_name for folder in self.folders()):
                 raise
-        with suppress(RefusedError), _errors_of(self._stream, "SUBSCRIBE"):
-            self._client.subscribe_folder(wire_name)
+        with suppress(RefusedError):
+            self.wire.converse(b"SUBSCRIBE " + quoted(wire_name))
 
     def uids(self, criteria: bytes = b"ALL") -> list[int]:
         """Return the UIDs in the open folder that meet IMAP search criteria, ascending."""
         found: set[int] = set()
         for name, tokens in self.wire.untagged(b"UID SEARCH " + criteria):
             if name == b"SEARCH":
-                found.update(int(uid) for uid in tokens if isinstance(uid, bytes) and uid.isdigit())
+                found.update(number(token) or 0 for token in tokens)
             elif name == b"ESEARCH":  # some servers answer so although nobody asked for it
                 found.update(_esearch(tokens))
         return sorted(found - {0})
@@ -288,10 +294,23 @@ class ImapSession:
         """Return the octets by which a folder of these levels is named on this server."""
         return imap_utf7.encode((self.namespace.delimiter or "/").join(levels))
 
+    def _list_all(self) -> list[Folder]:
+        if self.has("SPECIAL-USE"):
+            # RFC 6154 section 2: some servers say what a folder is for only when asked.
+            try:
+                return self._list(b'LIST "" "*" RETURN (SPECIAL-USE)')
+            except RefusedError as error:
+                if error.retriable:
+                    raise
+        return self._list(b'LIST "" "*"')
+
     def _list(self, command: bytes) -> list[Folder]:
         answers = self.wire.untagged(command)
-        folders = [_folder(tokens) for name, tokens in answers if name == b"LIST"]
-        return [folder for folder in folders if folder is not None]
+        return [
+            folder
+            for name, tokens in answers
+            if name == b"LIST" and (folder := _folder(tokens)) is not None
+        ]
 
     def _namespace(self) -> Namespace:
         namespace: Namespace | None = None
@@ -302,8 +321,10 @@ class ImapSession:
                         namespace = _personal(tokens)
         if namespace is None:
             # RFC 9051 section 6.3.9: an empty name asks for the delimiter alone.
-            root = self._list(b'LIST "" ""')
-            namespace = Namespace(delimiter=root[0].delimiter if root else None)
+            for name, tokens in self.wire.untagged(b'LIST "" ""'):
+                if name == b"LIST" and len(tokens) > 1:
+                    namespace = Namespace(delimiter=_delimiter(tokens[1]))
+            namespace = namespace or Namespace()
         return namespace
 
 
@@ -314,56 +335,69 @@ def _errors_of(stream: Stream, what: str) -> Iterator[None]:
         yield
     except WaystationError:
         raise
-    except (imaplib.IMAP4.abort, OSError) as error:
+    except (imaplib.IMAP4.error, OSError) as error:
         if stream.bye:
             raise ConnectionLostError(stream.host, stream.bye) from None
-        raise ProtocolError(stream.host, f"{what} failed", str(error)) from None
-    except imaplib.IMAP4.error as error:
-        if "failed: " in str(error) or "[b'" in str(error) or what != "connecting":
-            raise RefusedError(what, _words_of(error)) from None
-        raise ProtocolError(stream.host, "its greeting is none", stream.bye or str(error)) from None
+        heard = stream.words(str(error).encode(), 80)
+        raise ProtocolError(stream.host, f"{what} failed", heard) from None
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError) as error:
-        raise ProtocolError(
-            stream.host, f"its answer to {what} makes no sense", str(error)
-        ) from None
+        heard = stream.words(str(error).encode(), 80)
+        raise ProtocolError(stream.host, f"{what} failed", heard) from None
 
 
-def _sign_in(
-    client: imapclient.IMAPClient, stream: Stream, account: Account, password: str
-) -> None:
-    """Sign in by PLAIN where offered, since LOGIN cannot carry every password."""
-    capabilities = client.capabilities()
-    if client._imap.state == "AUTH":  # PREAUTH: the server knows us already
-        return
+def _capabilities(wire: Wire) -> frozenset[str]:
+    return frozenset(
+        word.upper()
+        for name, tokens in wire.untagged(b"CAPABILITY")
+        if name == b"CAPABILITY"
+        for word in _words(tokens)
+    )
+
+
+def _sign_in(wire: Wire, stream: Stream, account: Account, password: str) -> None:
+    """Sign in by PLAIN where offered, else by LOGIN; both carry every password but one with NUL."""
+    capabilities = _capabilities(wire)
+    user, secret = account.user.encode(), password.encode("utf-8", "surrogateescape")
+    if b"\0" in user + secret:
+        raise SignInError("a user name or password cannot hold the character NUL.")
+    response = base64.b64encode(b"\0" + user + b"\0" + secret)
+    forms = (secret, _quoted_text(secret), base64.b64encode(secret), response)
     try:
-        with stream.secrets(), _errors_of(stream, "sign-in"):
-            if b"AUTH=PLAIN" in capabilities:
-                client.plain_login(account.user, password)
-            elif b"LOGINDISABLED" in capabilities:
+        with stream.secrets(*forms):
+            if "AUTH=PLAIN" in capabilities:
+                # RFC 4959: with SASL-IR the response goes along, and a round trip is saved.
+                initial = b" " + response if "SASL-IR" in capabilities else b""
+                wire.converse(b"AUTHENTICATE PLAIN" + initial, response)
+            elif "LOGINDISABLED" in capabilities:
                 raise SignInError(
                     f"{plain(account.host)} takes no password on this connection (LOGINDISABLED)."
                 )
             else:
-                client.login(account.user, password)
-    except UnicodeError:
-        raise SignInError(
-            f"{plain(account.host)} has no AUTH=PLAIN, and LOGIN carries no such letters as the "
-            "user name or password has."
-        ) from None
+                wire.converse(*_login(user, secret))
     except RefusedError as error:
         if error.retriable:
             raise
-        reply = error.reply.replace(password, "(password)") if password else error.reply
         raise SignInError(
-            f"{plain(account.host)} refused the sign-in of {plain(account.user)}: {reply}. "
+            f"{plain(account.host)} refused the sign-in of {plain(account.user)}: "
+            f"{error.reply or '(no words)'}. "
             "Check user name and password; many providers want an app password."
         ) from None
 
 
-def _words_of(error: Exception) -> str:
-    """Return the server's words out of what imaplib made of them."""
-    match = re.search(r"""\[?b(['"])(?P<words>.*)\1\]?$""", str(error), re.DOTALL)
-    return plain(match["words"] if match else str(error))
+def _login(user: bytes, secret: bytes) -> tuple[bytes, ...]:
+    """Return the lines of a LOGIN: quoted strings where they can be, else literals."""
+    lines = [b"LOGIN"]
+    for text in (user, secret):
+        if text.isascii() and not re.search(rb"[\r\n]", text):
+            lines[-1] += b" " + _quoted_text(text)
+        else:
+            lines[-1] += b" {%d}" % len(text)
+            lines.append(text)
+    return tuple(lines)
+
+
+def _quoted_text(text: bytes) -> bytes:
+    return b'"' + text.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
 def _words(tokens: list[Token]) -> list[str]:
@@ -371,14 +405,15 @@ def _words(tokens: list[Token]) -> list[str]:
 
 
 def _folder(tokens: list[Token]) -> Folder | None:
-    """Return the folder of one LIST answer, or None where the answer makes no sense."""
-    if len(tokens) < 3 or not isinstance(tokens[0], list):
+    """Return the folder of one LIST answer, or None where the answer names none."""
+    if len(tokens) < 3 or not isinstance(tokens[0], list) or isinstance(tokens[1], list):
+        log.warning("the server lists a folder in a way that makes no sense; it is left out")
         return None
-    delimiter = tokens[1].decode("latin-1") if isinstance(tokens[1], bytes) else None
+    delimiter = _delimiter(tokens[1])
     # A folder may be called NIL, sent as an atom: only here is that a name.
     wire_name = b"NIL" if tokens[2] is None else tokens[2]
-    if not isinstance(wire_name, bytes) or (delimiter is not None and len(delimiter) != 1):
-        return None
+    if not isinstance(wire_name, bytes) or not wire_name:
+        return None  # the root, which is no folder
     name = _decoded(wire_name)
     levels = tuple(name.split(delimiter)) if delimiter else (name,)
     if len(levels) > 1 and levels[-1] == "":
@@ -387,6 +422,27 @@ def _folder(tokens: list[Token]) -> Folder | None:
         levels = ("INBOX", *levels[1:])
     attributes = tuple(sorted({word.lower() for word in _words(tokens[0])}))
     return Folder(levels, wire_name, delimiter, attributes)
+
+
+def _delimiter(token: Token) -> str | None:
+    return token.decode("utf-8", "replace") or None if isinstance(token, bytes) else None
+
+
+def _told_apart(folders: list[Folder]) -> list[Folder]:
+    """Return the folders with names that differ, whatever order the server lists them in.
+
+    Broken servers list INBOX twice in different case, or one name in two encodings: each is a
+    folder of its own there, and must not become one here.
+    """
+    owners: dict[str, bytes] = {}
+    for folder in sorted(folders, key=lambda folder: folder.wire_name):
+        owners.setdefault(folder.name, folder.wire_name)
+    return [
+        folder
+        if owners[folder.name] == folder.wire_name
+        else replace(folder, levels=(f"{folder.levels[0]} ({folder.wire_name.hex()})",))
+        for folder in folders
+    ]
 
 
 def _decoded(wire_name: bytes) -> str:
@@ -410,11 +466,13 @@ def _status(tokens: list[Token]) -> tuple[bytes, FolderState] | None:
     wire_name = b"NIL" if tokens[0] is None else tokens[0]
     items = tokens[-1]
     numbers = {
-        key.upper(): int(value)
-        for key, value in zip(items[::2], items[1::2], strict=False)
-        if isinstance(key, bytes) and isinstance(value, bytes) and value.isdigit()
+        key.upper(): value
+        for key, token in zip(items[::2], items[1::2], strict=False)
+        if isinstance(key, bytes) and (value := number(token, _MODSEQ)) is not None
     }
     if not isinstance(wire_name, bytes) or not {b"UIDVALIDITY", b"MESSAGES"} <= numbers.keys():
+        return None
+    if not 0 < numbers[b"UIDVALIDITY"] <= _UID:
         return None
     return wire_name, FolderState(
         numbers[b"UIDVALIDITY"],
@@ -428,12 +486,10 @@ def _status(tokens: list[Token]) -> tuple[bytes, FolderState] | None:
 def _personal(tokens: list[Token]) -> Namespace | None:
     """Return the first personal namespace of a NAMESPACE answer (RFC 2342 section 5)."""
     match tokens:
-        case [[[bytes(prefix), bytes(delimiter), *_], *_], *_]:
-            mark = delimiter.decode("latin-1")
-            levels = tuple(level for level in _decoded(prefix).split(mark) if level)
-            return Namespace(levels, mark)
-        case [[[bytes(prefix), None, *_], *_], *_]:
-            return Namespace((_decoded(prefix),) if prefix else (), None)
+        case [[[bytes(prefix), (bytes() | None) as delimiter, *_], *_], *_]:
+            mark = _delimiter(delimiter)
+            levels = _decoded(prefix).split(mark) if mark else [_decoded(prefix)]
+            return Namespace(tuple(level for level in levels if level), mark)
         case _:
             return None
 
@@ -444,6 +500,7 @@ def _esearch(tokens: list[Token]) -> Iterator[int]:
         if isinstance(key, bytes) and key.upper() == b"ALL" and isinstance(value, bytes):
             for part in value.split(b","):
                 first, _, last = part.partition(b":")
-                if first.isdigit() and (last or first).isdigit():
-                    low, high = sorted((int(first), int(last or first)))
+                low, high = number(first), number(last or first)
+                if low is not None and high is not None:
+                    low, high = sorted((low, high))
                     yield from range(low, min(high, low + 10_000_000) + 1)

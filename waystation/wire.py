@@ -1,12 +1,13 @@
 """The two bulk paths of IMAP, read and written as a stream: FETCH of bodies, APPEND of files.
 
-imapclient signs in, selects and searches; it would hold each message several times in memory
-and walk each answer octet by octet. Here the octets of a body go from the receive buffer to
-whoever takes them (a file, a hash) and are never put together, and an APPEND is sent from its
-file. Folder lists and states are read here too, because names must stay the octets they are.
+imapclient would hold each message several times in memory and walk each answer octet by octet.
+Here the octets of a body go from the receive buffer to whoever takes them (a file, a hash) and
+are never put together, and an APPEND is sent from its file. Folder lists and states are read
+here too, because names must stay the octets they are, and so is the answer to a sign-in.
 
 Grammar: RFC 9051 section 9, read tolerantly. Items of a FETCH may come in any order, strings
-quoted or as literals, with answers in between that nobody asked for.
+quoted or as literals, with answers in between that nobody asked for. An answer has an end, and
+a number has a size: no server makes us hold more than ``_LARGEST_ANSWER``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from waystation.errors import (
     MessageTooLargeError,
     ProtocolError,
     RefusedError,
+    StorageError,
     plain,
 )
 from waystation.model import RemoteMessage, split_flags
@@ -38,24 +40,29 @@ LARGEST_MESSAGE = 1024**3
 
 _BLOCK = 256 * 1024
 _WHOLE = 64 * 1024  # up to this size an APPEND goes out in one piece
+_LARGEST_ANSWER = 32 * 1024 * 1024
+"""Octets of one answer, its literals included, but for bodies that go elsewhere."""
+_LARGEST_UID = 2**32 - 1
+_LARGEST_MODSEQ = 2**63 - 1
 
 _COMMON_FETCH = re.compile(
-    rb"\* \d+ FETCH \(UID (\d+) FLAGS \(([^()]*)\) INTERNALDATE (\"[^\"]{26}\")"
-    rb" BODY\[\] \{(\d+)\}\r\n"
+    rb"\* \d+ FETCH \(UID ([1-9]\d{0,8}) FLAGS \(([^()]*)\) INTERNALDATE (\"[^\"]{26}\")"
+    rb" BODY\[\] \{(\d{1,20})\}\r\n"
 )
 _COMMON_FLAGS = re.compile(
-    rb"\* \d+ FETCH \(UID (\d+) FLAGS \(([^()]*)\)(?: MODSEQ \(\d+\))?\)\r\n"
+    rb"\* \d+ FETCH \(UID ([1-9]\d{0,8}) FLAGS \(([^()]*)\)(?: MODSEQ \(\d+\))?\)\r\n"
 )
 _ENDS_IN_LITERAL = re.compile(rb"~?\{(\d{1,20})\+?\}\r?\n\Z")
 _BEFORE_BODY = re.compile(rb"(?:BODY\[\]|RFC822) \Z", re.IGNORECASE)
 _IS_TEXT = re.compile(rb"(?:\* )?(?:OK|NO|BAD|BYE|PREAUTH)\b|\+|\S+ (?:OK|NO|BAD)\b", re.IGNORECASE)
-_UNTAGGED = re.compile(rb"\* (?:(\d+) )?([A-Za-z]+)(?: |\r?\n)")
+_UNTAGGED = re.compile(rb"\* (?:(\d{1,20}) )?([A-Za-z][A-Za-z0-9._/-]*)(?: |\r?\n)")
 _TAGGED = re.compile(rb"(\S+) (OK|NO|BAD)(?: (.*))?\r?\n", re.IGNORECASE | re.DOTALL)
 _TOKEN = re.compile(
-    rb'(?P<blank>[ \r\n]+)|(?P<open>\()|(?P<close>\))|"(?P<quoted>(?:[^"\\]|\\.)*)"'
-    rb"|(?P<literal>~?\{\d+\+?\}\r?\n)|(?P<atom>(?:\[[^\]]*\](?:<\d+>)?|[^ ()\"\[\r\n])+)",
-    re.DOTALL,
+    rb'(?P<blank>[ \r\n]+)|(?P<open>\()|(?P<close>\))|"(?P<quoted>(?:[^"\\]++|\\.)*+)"'
+    rb"|(?P<literal>~?\{\d+\+?\}\r?\n)|(?P<atom>BODY\[[^\]]*+\](?:<\d+>)?|[^ ()\"\r\n]+)",
+    re.DOTALL | re.IGNORECASE,
 )
+_FLAG = re.compile(r"\\?[^\x00-\x20\x7f-\uffff(){%*\"\\\]]+", re.ASCII)
 _UNQUOTE = re.compile(rb"\\(.)", re.DOTALL)
 _DATE = re.compile(
     rb"([ \d]?\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])([01]\d|2[0-3])([0-5]\d)"
@@ -137,6 +144,25 @@ class Wire:
         self._count = 0
         self._ended: deque[Tagged] = deque()
 
+    def converse(self, command: bytes, *lines: bytes) -> None:
+        """Send a command and, each time the server asks for more, the next of ``lines``.
+
+        Raises:
+            RefusedError: the command was not carried out.
+        """
+        tag = self._send(command)
+        waiting = deque(lines)
+        while True:
+            line = self._stream.readline()
+            if line.startswith(b"+"):
+                # RFC 9051 section 6.2.2: a lone asterisk gives up; the server then says BAD.
+                self._stream.send((waiting.popleft() if waiting else b"*") + b"\r\n")
+                continue
+            answer = self._parse(line, None)
+            if isinstance(answer, Tagged):
+                self._expect(answer, tag, plain(command.split(b" ", 1)[0]))
+                return
+
     def untagged(self, *commands: bytes) -> Iterator[tuple[bytes, list[Token]]]:
         """Send ``commands`` in one go and yield name and tokens of every untagged answer.
 
@@ -155,7 +181,9 @@ class Wire:
                 continue
             command = tags.pop(answer.tag, None)
             if command is None:
-                raise ProtocolError(self._stream.host, "it answers what was not asked", answer.text)
+                raise ProtocolError(
+                    self._stream.host, "it answers what was not asked", answer.reply
+                )
             if not answer.is_ok and refused is None:
                 refused = RefusedError(plain(command.split(b" ", 1)[0]), answer.text)
         if refused is not None:
@@ -173,6 +201,7 @@ class Wire:
             if isinstance(answer, Tagged):
                 self._expect(answer, tag, "FETCH")
                 return
+            fetched: Fetched[Body] | None
             fetched = _fetched(answer[1]) if answer[0] == b"FETCH" else None
             if fetched is not None:
                 message = fetched.message
@@ -193,6 +222,13 @@ class Wire:
         """
         waiting = iter(sets)
         in_flight: deque[bytes] = deque()
+        bodies: list[B] = []
+
+        def begin(size: int) -> B:
+            if size > self._largest:
+                raise MessageTooLargeError(size, self._largest)
+            bodies.append(new_body(size))
+            return bodies[-1]
 
         def ask() -> None:
             if (uids := next(waiting, None)) is not None:
@@ -203,43 +239,57 @@ class Wire:
         for _ in range(depth):
             ask()
         while in_flight:
-            line = self._stream.readline()
-            if match := _COMMON_FETCH.fullmatch(line):
-                uid, flags, date, size = match.groups()
-                body = self._body(int(size), new_body)
-                tail = self._stream.readline()
-                if tail == b")\r\n":
-                    yield Fetched(RemoteMessage(int(uid), *_flags(flags), parse_date(date)), body)
-                    continue
-                answer = self._parse(tail, new_body, line, [(len(line), body)])
-            else:
-                answer = self._parse(line, new_body)
+            try:
+                answer = self._fetch_answer(begin)
+            except BaseException:
+                for body in bodies:
+                    body.discard()
+                raise
+            for body in bodies:
+                # A body that belongs to no message: there was no UID, or a second body.
+                if isinstance(answer, Tagged | None) or answer.body is not body:
+                    body.discard()
+            bodies.clear()
             if isinstance(answer, Tagged):
                 self._expect(answer, in_flight.popleft(), None)
                 ask()
+            if answer is not None:
                 yield answer
-            elif answer[0] == b"FETCH":
-                fetched = _fetched(answer[1], new_body)
-                if fetched is not None:
-                    # Every body in an answer comes from new_body, so this is a B.
-                    yield cast("Fetched[B]", fetched)
 
-    def describe(self, uids: bytes, section: bytes) -> Iterator[Described]:
+    def _fetch_answer(self, begin: Callable[[int], B]) -> Fetched[B] | Tagged | None:
+        """Read one answer to a FETCH; None is one that says nothing of a message."""
+        line = self._stream.readline()
+        if match := _COMMON_FETCH.fullmatch(line):
+            uid, flags, date, size = match.groups()
+            body = begin(int(size))
+            self._stream.copy(int(size), body.write)
+            tail = self._stream.readline()
+            if tail == b")\r\n":
+                return Fetched(RemoteMessage(int(uid), *_flags(flags), parse_date(date)), body)
+            answer = self._parse(tail, begin, line, {len(line): body})
+        else:
+            answer = self._parse(line, begin)
+        if isinstance(answer, Tagged):
+            return answer
+        return _fetched(answer[1], begin) if answer[0] == b"FETCH" else None
+
+    def describe(self, uids: bytes, section: bytes, most: int | None = None) -> Iterator[Described]:
         """Fetch flags, INTERNALDATE, size and one header section of each message of a UID set.
 
-        ``section`` is ``HEADER`` or ``HEADER.FIELDS (…)``. Headers are held in memory.
+        ``section`` is ``HEADER`` or ``HEADER.FIELDS (…)``; of it no more than the first
+        ``most`` octets. Headers are held in memory.
         """
-        items = b"(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[%b])" % section
+        part = b"" if most is None else b"<0.%d>" % most
+        items = b"(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[%b]%b)" % (section, part)
         for name, tokens in self.untagged(b"UID FETCH " + uids + b" " + items):
-            fetched = _fetched(tokens) if name == b"FETCH" else None
+            fetched: Fetched[Body] | None = _fetched(tokens) if name == b"FETCH" else None
             if fetched is None:
                 continue
             values = _values(tokens)
-            size = values.get(b"RFC822.SIZE")
+            size = number(values.get(b"RFC822.SIZE"), _LARGEST_MODSEQ)
             header = next((v for k, v in values.items() if k.startswith(b"BODY[HEADER")), None)
             if isinstance(header, bytes):
-                octets = int(size) if isinstance(size, bytes) and size.isdigit() else -1
-                yield Described(fetched.message, octets, header)
+                yield Described(fetched.message, -1 if size is None else size, header)
 
     def send_append(
         self,
@@ -258,7 +308,12 @@ class Wire:
 
         Raises:
             ConnectionLostError: part of the command may have gone out, or all of it.
+            StorageError: the message ended early; the connection is of no more use then.
+            ValueError: a flag is none that could be sent, see ``is_flag``; nothing went out.
         """
+        flags = list(flags)
+        if not all(map(is_flag, flags)):
+            raise ValueError(f"a flag that no command can hold: {flags}")
         self._count += 1
         tag = b"W%d" % self._count
         head = b"%b APPEND %b (%b)" % (tag, quoted(folder), " ".join(flags).encode("ascii"))
@@ -270,7 +325,7 @@ class Wire:
             if not self._consent(tag):
                 return tag
             head = b""
-        if size <= _WHOLE:
+        if head and size <= _WHOLE:
             self._stream.send(head + _exactly(message, size) + b"\r\n")
             return tag
         if head:
@@ -279,8 +334,8 @@ class Wire:
         while left:
             block = _exactly(message, min(left, _BLOCK))
             left -= len(block)
-            self._stream.send(block)
-        self._stream.send(b"\r\n")
+            self._stream.send_octets(block)
+        self._stream.send_octets(b"\r\n")
         return tag
 
     def next_tagged(self) -> Tagged:
@@ -310,55 +365,44 @@ class Wire:
 
     def _expect(self, answer: Tagged, tag: bytes, what: str | None) -> None:
         if answer.tag != tag:
-            raise ProtocolError(self._stream.host, "it answers what was not asked", answer.text)
+            raise ProtocolError(self._stream.host, "it answers what was not asked", answer.reply)
         if what is not None and not answer.is_ok:
             raise RefusedError(what, answer.text)
-
-    def _body(self, size: int, new_body: Callable[[int], B]) -> B:
-        if size > self._largest:
-            raise MessageTooLargeError(size, self._largest)
-        body = new_body(size)
-        try:
-            self._stream.copy(size, body.write)
-        except BaseException:
-            body.discard()
-            raise
-        return body
 
     def _parse(
         self,
         line: bytes,
-        new_body: Callable[[int], Body] | None,
+        begin: Callable[[int], Body] | None,
         before: bytes = b"",
-        literals: list[tuple[int, bytes | Body]] | None = None,
+        literals: dict[int, bytes | Body] | None = None,
     ) -> Tagged | tuple[bytes, list[Token]]:
         """Read the rest of the answer that begins with ``before + line`` and take it apart.
 
-        Returns the tagged answer, or name and tokens of an untagged one.
+        ``literals`` are those of ``before``, by where they stand. Returns the tagged answer, or
+        name and tokens of an untagged one.
         """
-        literals = literals or []
+        literals = literals or {}
+        held = 0
         line = before + line
-        try:
-            while not _IS_TEXT.match(line) and (match := _ENDS_IN_LITERAL.search(line)):
-                size = int(match[1])
-                if new_body is not None and _BEFORE_BODY.search(line, 0, match.start()):
-                    literals.append((len(line), self._body(size, new_body)))
-                else:
-                    literals.append((len(line), self._stream.read(size)))
-                line += self._stream.readline()
-        except BaseException:
-            for _, literal in literals:
-                if not isinstance(literal, bytes):
-                    literal.discard()
-            raise
+        while not _IS_TEXT.match(line) and (match := _ENDS_IN_LITERAL.search(line)):
+            size = int(match[1])
+            if begin is not None and _BEFORE_BODY.search(line, 0, match.start()):
+                body = literals[len(line)] = begin(size)
+                self._stream.copy(size, body.write)
+            else:
+                held += size
+                if held + len(line) > _LARGEST_ANSWER:
+                    raise ProtocolError(self._stream.host, "one of its answers does not end")
+                literals[len(line)] = self._stream.read(size)
+            line += self._stream.readline()
         if not line.startswith(b"* "):
             match = _TAGGED.fullmatch(line)
             if match is None:
-                raise ProtocolError(self._stream.host, "it says what is no answer", line)
-            return Tagged(match[1], match[2].decode().upper(), plain(match[3] or b""))
+                raise self._no_answer(line)
+            return Tagged(match[1], match[2].decode().upper(), self._stream.words(match[3] or b""))
         match = _UNTAGGED.match(line)
         if match is None:
-            raise ProtocolError(self._stream.host, "it says what is no answer", line)
+            raise self._no_answer(line)
         name = match[2].upper()
         if name == b"BYE":
             raise ConnectionLostError(
@@ -366,8 +410,13 @@ class Wire:
             )
         if name in (b"OK", b"NO", b"BAD", b"PREAUTH"):
             return name, [line[match.end() :].rstrip()]
-        tokens = self._tokens(line, match.end(), dict(literals))
+        tokens = self._tokens(line, match.end(), literals)
         return name, [match[1], *tokens] if match[1] else tokens
+
+    def _no_answer(self, line: bytes) -> ProtocolError:
+        return ProtocolError(
+            self._stream.host, "it says what is no answer", self._stream.words(line, 80)
+        )
 
     def _tokens(self, line: bytes, start: int, literals: dict[int, bytes | Body]) -> list[Token]:
         top: list[Token] = []
@@ -409,6 +458,19 @@ def quoted(name: bytes) -> bytes:
     return b'"' + name.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
+def is_flag(word: str) -> bool:
+    """Whether a flag or keyword can be sent at all: an atom of RFC 9051 section 9."""
+    return _FLAG.fullmatch(word) is not None
+
+
+def number(token: Token, largest: int = _LARGEST_UID) -> int | None:
+    """Return the number that a token is, or None where it is none, or none of that size."""
+    if not isinstance(token, bytes) or len(token) > 20 or not token.isdigit():
+        return None
+    value = int(token)
+    return value if value <= largest else None
+
+
 def uid_sets(uids: Iterable[int], count: int, longest: int = 4000) -> Iterator[bytes]:
     """Yield UID sets of up to ``count`` ascending UIDs, runs as ``a:b``, of few octets each.
 
@@ -437,6 +499,15 @@ def uid_sets(uids: Iterable[int], count: int, longest: int = 4000) -> Iterator[b
     if first >= 0:
         parts.append(run())
         yield ",".join(parts).encode()
+
+
+def members(uids: bytes) -> list[int]:
+    """Return the UIDs of a set that ``uid_sets`` made."""
+    found: list[int] = []
+    for part in uids.split(b","):
+        first, _, last = part.partition(b":")
+        found += range(int(first), int(last or first) + 1)
+    return found
 
 
 def parse_date(text: bytes | None) -> datetime | None:
@@ -475,9 +546,16 @@ def _zone(sign: bytes, hours: int, minutes: int) -> timezone:
     return timezone(-offset if sign == b"-" else offset)
 
 
-@lru_cache(maxsize=4096)
 def _flags(text: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return split_flags(text.decode("utf-8", "replace").split())
+    return _usual_flags(text) if len(text) < _LONGEST_USUAL else _split(text)
+
+
+def _split(text: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return split_flags([word.decode("utf-8", "replace") for word in text.split()])
+
+
+_LONGEST_USUAL = 500
+_usual_flags = lru_cache(maxsize=4096)(_split)
 
 
 def _values(tokens: list[Token]) -> dict[bytes, Token]:
@@ -490,36 +568,36 @@ def _values(tokens: list[Token]) -> dict[bytes, Token]:
     }
 
 
-def _fetched(
-    tokens: list[Token], new_body: Callable[[int], Body] | None = None
-) -> Fetched[Body] | None:
-    """Return what a FETCH answer says of a message, or None where it has no UID."""
+def _fetched(tokens: list[Token], begin: Callable[[int], B] | None = None) -> Fetched[B] | None:
+    """Return what a FETCH answer says of a message, or None where it has no UID.
+
+    Without a UID nobody can say which message this is; it will be asked for again.
+    """
     values = _values(tokens)
-    body = values.get(b"BODY[]", values.get(b"RFC822"))
-    uid = values.get(b"UID")
-    if not isinstance(uid, bytes) or not uid.isdigit() or not int(uid):
-        # Without a UID nobody can say which message this is; it will be asked for again.
-        if not isinstance(body, bytes | list | None):
-            body.discard()
+    uid = number(values.get(b"UID"))
+    if not uid:
         return None
     flags = values.get(b"FLAGS")
-    words = [word for word in flags if isinstance(word, bytes)] if isinstance(flags, list) else []
+    # A keyword may be called NIL.
+    words = [b"NIL" if word is None else word for word in flags] if isinstance(flags, list) else []
     date = values.get(b"INTERNALDATE")
     message = RemoteMessage(
-        int(uid),
-        *_flags(b" ".join(words)),
+        uid,
+        *_flags(b" ".join(word for word in words if isinstance(word, bytes))),
         parse_date(date if isinstance(date, bytes) else None),
     )
+    body = values.get(b"BODY[]", values.get(b"RFC822"))
     if isinstance(body, bytes):
-        body = _in_memory(body, new_body)
-    return Fetched(message, None if isinstance(body, list) else body)
+        return Fetched(message, _in_memory(body, begin))
+    # Every body in an answer was made by ``begin``.
+    return Fetched(message, None if isinstance(body, list) else cast("B | None", body))
 
 
-def _in_memory(octets: bytes, new_body: Callable[[int], Body] | None) -> Body | None:
+def _in_memory(octets: bytes, begin: Callable[[int], B] | None) -> B | None:
     """Hand on a body that came as a quoted string, as Yahoo sends short ones."""
-    if new_body is None:
+    if begin is None:
         return None
-    body = new_body(len(octets))
+    body = begin(len(octets))
     body.write(memoryview(octets))
     return body
 
@@ -528,5 +606,6 @@ def _exactly(message: BinaryIO, size: int) -> bytes:
     block = message.read(size)
     if len(block) != size:
         # The size is announced; anything but as many octets would be run as a command.
-        raise EOFError("the message file became shorter while it was sent")
+        name = getattr(message, "name", "the message")
+        raise StorageError(name, "the file became shorter while it was sent")
     return block
