@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from store.batch import Batch, file_sha256
 from store.database import Database
 from store.headers import LONGEST_HEAD, parse
-from store.index import ArchivedFolder, Index, NewMessage
+from store.index import ArchivedFolder, Index, NewMessage, received_of
 from store.lock import Lock
 from store.maildir import (
     PART,
@@ -351,7 +351,11 @@ class Archive:
                 if row is not None and row.path is not None:
                     self._drop_double(row, path)
                 elif location not in adopted:
-                    adopted[location] = from_file(folder, maildir, f"cur/{name}")
+                    message = from_file(folder, maildir, f"cur/{name}")
+                    if self._has_moved(folder, message):
+                        path.unlink()
+                    else:
+                        adopted[location] = message
             if adopted:
                 # Durable before recorded: the crash may have come before this was synced.
                 sync_directories([str(maildir.path / "cur")])
@@ -364,6 +368,15 @@ class Archive:
                 if known is not None:
                     self.index.set_vanished([known.id])
         return len(adopted)
+
+    def _has_moved(self, folder: ArchivedFolder, message: NewMessage) -> bool:
+        """Whether the folder was renumbered meanwhile, and this was fetched as something else."""
+        there = self.index.renumbered_content(
+            folder.id, message.uidvalidity, message.sha256, received_of(message.internaldate)
+        )
+        # Proven first: the only whole copy is not thrown away.
+        found = self.find(there) if there is not None else None
+        return found is not None and file_sha256(found) == message.sha256
 
     def _drop_double(self, row: ArchivedMessage, path: Path) -> None:
         """Remove the same message under the letters it had before a crash."""

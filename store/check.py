@@ -308,6 +308,8 @@ class _Folder:
         )
 
     def _describing_files(self) -> Iterator[Discrepancy]:
+        if not self.directory.is_dir():
+            return  # all that was in it is missing, which is said message by message
         said = _sidecar(self.directory)
         found = (said.get("name"), said.get("special_use"))
         if found != (self.folder.name, self.folder.special_use):

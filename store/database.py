@@ -63,7 +63,8 @@ class Database:
             raise IndexDamagedError(path, "it is missing")
         uri = path.resolve().as_uri()
         with _translated(path):
-            connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, isolation_level=None)
+            # Not mode=ro: such a connection leaves the files of the log behind when it closes.
+            connection = sqlite3.connect(f"{uri}?mode=rw", uri=True, isolation_level=None)
         try:
             try:
                 connection.execute(_ANYTHING).fetchone()
@@ -77,6 +78,7 @@ class Database:
                 if log.exists() and log.stat().st_size:
                     raise StorageError(path, _IN_THE_LOG) from None
                 connection = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
+            connection.execute("PRAGMA query_only = ON").close()
             database = cls(path, connection)
             database._settings()
             database._demand_tables()
@@ -117,7 +119,10 @@ class Database:
     def rows(self, sql: str, values: Values = ()) -> Iterator[tuple[Any, ...]]:
         """Yield the rows that a query finds."""
         with _translated(self.path):
-            yield from self._utils.conn.execute(sql, values)
+            # Not "yield from": that closes the cursor with the generator, which may come only
+            # after the database was closed, and fail.
+            for row in self._utils.conn.execute(sql, values):  # noqa: UP028
+                yield row
 
     def row(self, sql: str, values: Values = ()) -> tuple[Any, ...] | None:
         """Return the first row that a query finds, or None."""

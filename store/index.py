@@ -477,6 +477,17 @@ class Index:
         found = self._messages("WHERE m.id = ?", (message_id,))
         return found[0] if found else None
 
+    def some(self, message_ids: Iterable[int]) -> list[ArchivedMessage]:
+        """Return these messages, in this order; what is not there is left out."""
+        ids = list(message_ids)
+        found = {
+            message.id: message
+            for message in self._messages(
+                "WHERE m.id IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
+            )
+        }
+        return [found[number] for number in ids if number in found]
+
     def by_file(self, folder_id: int, file: str) -> ArchivedMessage | None:
         """Return the message of a folder whose file has this name, or None."""
         said = parse_name(file.partition("/")[2])

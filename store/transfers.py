@@ -198,18 +198,31 @@ class Transfers:
         row = self._database.row("SELECT max(received) FROM messages WHERE state = 'archived'")
         return row[0] if row else None
 
-    def unplaced(self, target_id: int) -> list[Transfer]:
-        """Return what the target has taken without saying under which UID."""
-        return self._transfers(
-            "WHERE target_id = ? AND state = 'appended' AND uid IS NULL", (target_id,)
-        )
+    def in_doubt(self, target_id: int) -> dict[str, array[int]]:
+        """Return what has to be looked up, by the target's folder.
+
+        That is what was sent without an answer, and what was taken without a word of its UID.
+        """
+        found: dict[str, array[int]] = {}
+        for folder, message_id in self._database.rows(
+            "SELECT folder, message_id FROM transfers WHERE target_id = ?"
+            " AND (state = 'sending' OR (state = 'appended' AND uid IS NULL))"
+            " ORDER BY folder, message_id",
+            (target_id,),
+        ):
+            found.setdefault(folder, array("Q")).append(message_id)
+        return found
 
     def moved_to(self, message_id: int) -> str | None:
-        """Return the folder in which the source still shows a vanished message, or None."""
+        """Return the folder in which the source still shows a vanished message, or None.
+
+        A copy beside it in the same folder is a message of its own, which has not moved.
+        """
         row = self._database.row(
             "SELECT f.name FROM messages AS gone"
             " JOIN messages AS there ON there.sha256 = gone.sha256 AND there.last_seen IS NULL"
-            " AND there.state = 'archived' AND there.id != gone.id"
+            " AND there.state = 'archived' AND there.received IS gone.received"
+            " AND (there.folder_id, there.uidvalidity) != (gone.folder_id, gone.uidvalidity)"
             " JOIN folders AS f ON f.id = there.folder_id"
             " WHERE gone.id = ? AND gone.last_seen IS NOT NULL LIMIT 1",
             (message_id,),
@@ -222,32 +235,46 @@ class Transfers:
 
     def arrived(self, target_id: int, folder: str) -> array[int]:
         """Return the messages that should lie in a folder of the target, by UID."""
-        return array(
-            "Q",
-            (
-                row[0]
-                for row in self._database.rows(
-                    "SELECT message_id FROM transfers WHERE target_id = ? AND folder = ?"
-                    " AND state IN ('appended', 'verified', 'already_there')"
-                    " ORDER BY uidvalidity, uid",
-                    (target_id, folder),
-                )
-            ),
+        return self._ids(
+            "SELECT message_id FROM transfers WHERE target_id = ? AND folder = ?"
+            " AND state IN ('appended', 'verified', 'already_there')"
+            " ORDER BY uidvalidity, uid",
+            (target_id, folder),
         )
 
-    def strays(self, target_id: int, folder: str, uidvalidity: int) -> list[Transfer]:
+    def strays(self, target_id: int, folder: str, uidvalidity: int) -> array[int]:
         """Return what should lie in a folder, under a UID that says nothing any more."""
-        return self._transfers(
-            "WHERE target_id = ? AND folder = ?"
+        return self._ids(
+            "SELECT message_id FROM transfers WHERE target_id = ? AND folder = ?"
             " AND state IN ('appended', 'verified', 'already_there')"
-            " AND (uid IS NULL OR uidvalidity IS NOT ?)",
+            " AND (uid IS NULL OR uidvalidity IS NOT ?) ORDER BY message_id",
             (target_id, folder, uidvalidity),
+        )
+
+    def claims(self, target_id: int, folder: str, uidvalidity: int, lowest: int) -> array[int]:
+        """Return what is said to lie in a folder at ``lowest`` or a higher UID, by UID."""
+        return self._ids(
+            "SELECT message_id FROM transfers WHERE target_id = ? AND folder = ?"
+            " AND uidvalidity = ? AND uid >= ?"
+            " AND state IN ('appended', 'verified', 'already_there') ORDER BY uid",
+            (target_id, folder, uidvalidity, lowest),
         )
 
     def of(self, message_id: int, target_id: int) -> Transfer | None:
         """Return a message's transfer into one target, or None."""
-        found = self._transfers("WHERE message_id = ? AND target_id = ?", (message_id, target_id))
-        return found[0] if found else None
+        return next(iter(self.some(target_id, [message_id])), None)
+
+    def some(self, target_id: int, message_ids: Iterable[int]) -> list[Transfer]:
+        """Return the transfers of these messages into one target, in this order."""
+        ids = list(message_ids)
+        found = {
+            transfer.message_id: transfer
+            for transfer in self._transfers(
+                "WHERE target_id = ? AND message_id IN (SELECT value FROM json_each(?))",
+                (target_id, json.dumps(ids)),
+            )
+        }
+        return [found[number] for number in ids if number in found]
 
     def arrived_folders(self, target_id: int) -> dict[str, int]:
         """Return the target's folders in which something should lie, with how much."""
@@ -262,48 +289,72 @@ class Transfers:
         """Return a message's transfers into all targets."""
         return self._transfers("WHERE message_id = ?", (message_id,))
 
-    def owner(self, target_id: int, folder: str, uidvalidity: int, uid: int) -> int | None:
-        """Return the message that is known to lie at a location of the target, or None."""
-        row = self._database.row(
-            "SELECT message_id FROM transfers"
-            " WHERE target_id = ? AND folder = ? AND uidvalidity = ? AND uid = ?"
-            " AND state IN ('appended', 'verified', 'already_there')",
-            (target_id, folder, uidvalidity, uid),
-        )
-        return row[0] if row else None
-
     # From state to state
 
     def record(self, sent: Iterable[Transfer], outcomes: Iterable[Transfer]) -> None:
         """Record outcomes, and the intent to send more, in one durable step."""
+        now = self._now()
         with self._database.atomic():
-            for transfer in outcomes:
-                self._outcome(transfer)
-            for transfer in sent:
-                self._database.execute(
-                    "INSERT INTO transfers (message_id, target_id, state, folder, attempts,"
-                    " uidnext_before, uidvalidity, changed_at)"
-                    " VALUES (?, ?, 'sending', ?, 1, ?, ?, ?)"
-                    " ON CONFLICT (message_id, target_id) DO UPDATE SET state = 'sending',"
-                    " folder = excluded.folder, attempts = attempts + 1,"
-                    " uidnext_before = excluded.uidnext_before,"
-                    " uidvalidity = excluded.uidvalidity, uid = NULL, reply = NULL,"
-                    " changed_at = excluded.changed_at",
+            self._database.execute_many(
+                "INSERT INTO transfers (message_id, target_id, state, folder, uidvalidity, uid,"
+                " reply, lost, repairs, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (message_id, target_id) DO UPDATE SET state = excluded.state,"
+                " folder = excluded.folder, uidvalidity = excluded.uidvalidity,"
+                " uid = excluded.uid, reply = excluded.reply, lost = excluded.lost,"
+                " repairs = excluded.repairs, changed_at = excluded.changed_at",
+                (
+                    (
+                        transfer.message_id,
+                        transfer.target_id,
+                        transfer.state.value,
+                        transfer.folder,
+                        transfer.uidvalidity,
+                        transfer.uid,
+                        transfer.reply,
+                        _array(transfer.lost),
+                        _array(transfer.repairs),
+                        now,
+                    )
+                    for transfer in outcomes
+                ),
+            )
+            # What is lost on the way goes with the intent: its answer may never come.
+            self._database.execute_many(
+                "INSERT INTO transfers (message_id, target_id, state, folder, attempts,"
+                " uidnext_before, uidvalidity, lost, changed_at)"
+                " VALUES (?, ?, 'sending', ?, 1, ?, ?, ?, ?)"
+                " ON CONFLICT (message_id, target_id) DO UPDATE SET state = 'sending',"
+                " folder = excluded.folder, attempts = attempts + 1,"
+                " uidnext_before = excluded.uidnext_before,"
+                " uidvalidity = excluded.uidvalidity, uid = NULL, reply = NULL,"
+                " lost = excluded.lost, changed_at = excluded.changed_at",
+                (
                     (
                         transfer.message_id,
                         transfer.target_id,
                         transfer.folder,
                         transfer.uidnext_before,
                         transfer.uidvalidity,
-                        self._now(),
-                    ),
-                )
+                        _array(transfer.lost),
+                        now,
+                    )
+                    for transfer in sent
+                ),
+            )
 
     def verified(self, target_id: int, message_ids: Iterable[int]) -> None:
         """Record that these were found in the target as they should be."""
         self._database.execute_many(
             "UPDATE transfers SET state = 'verified', changed_at = ?"
             " WHERE target_id = ? AND message_id = ? AND state = 'appended'",
+            ((self._now(), target_id, message_id) for message_id in message_ids),
+        )
+
+    def differing(self, target_id: int, message_ids: Iterable[int]) -> None:
+        """Record that these are not, or no longer, in the target as they should be."""
+        self._database.execute_many(
+            "UPDATE transfers SET state = 'appended', changed_at = ?"
+            " WHERE target_id = ? AND message_id = ? AND state = 'verified'",
             ((self._now(), target_id, message_id) for message_id in message_ids),
         )
 
@@ -324,30 +375,15 @@ class Transfers:
             )
         ]
 
-    def _outcome(self, transfer: Transfer) -> None:
-        self._database.execute(
-            "INSERT INTO transfers (message_id, target_id, state, folder, uidvalidity, uid, reply,"
-            " lost, repairs, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (message_id, target_id) DO UPDATE SET state = excluded.state,"
-            " folder = excluded.folder, uidvalidity = excluded.uidvalidity, uid = excluded.uid,"
-            " reply = excluded.reply, lost = excluded.lost, repairs = excluded.repairs,"
-            " changed_at = excluded.changed_at",
-            (
-                transfer.message_id,
-                transfer.target_id,
-                transfer.state,
-                transfer.folder,
-                transfer.uidvalidity,
-                transfer.uid,
-                transfer.reply,
-                json.dumps(list(transfer.lost), ensure_ascii=False),
-                json.dumps(list(transfer.repairs), ensure_ascii=False),
-                self._now(),
-            ),
-        )
+    def _ids(self, sql: str, values: tuple[Any, ...]) -> array[int]:
+        return array("Q", (row[0] for row in self._database.rows(sql, values)))
 
     def _transfers(self, where: str, values: tuple[Any, ...]) -> list[Transfer]:
         return [_transfer(row) for row in self._database.rows(_TRANSFER + where, values)]
+
+
+def _array(words: tuple[str, ...]) -> str:
+    return json.dumps(words, ensure_ascii=False) if words else "[]"
 
 
 def _transfer(row: tuple[Any, ...]) -> Transfer:
