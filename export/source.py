@@ -51,7 +51,7 @@ class MailSource(Protocol):
         """Return which of a UID set the open folder holds."""
 
     def describe(self, uids: bytes) -> Iterator[Described]:
-        """Yield the description of each message of a UID set, with (the beginning of) its header."""
+        """Yield the description of each message of a UID set, with its header's beginning."""
 
     def fetch(
         self, sets: Iterable[bytes], new_body: Callable[[int], B], depth: int

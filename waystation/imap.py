@@ -361,7 +361,7 @@ def _sign_in(wire: Wire, stream: Stream, account: Account, password: str) -> Non
     if b"\0" in user + secret:
         raise SignInError("a user name or password cannot hold the character NUL.")
     response = base64.b64encode(b"\0" + user + b"\0" + secret)
-    forms = (secret, _quoted_text(secret), base64.b64encode(secret), response)
+    forms = (secret, _quoted_text(secret)[1:-1], base64.b64encode(secret), response)
     try:
         with stream.secrets(*forms):
             if "AUTH=PLAIN" in capabilities:

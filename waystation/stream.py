@@ -16,6 +16,7 @@ import re
 import socket
 import ssl
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from waystation.errors import (
@@ -252,6 +253,7 @@ def open_stream(
     return stream
 
 
+@lru_cache(maxsize=4)  # to load the system's certificates takes longer than to connect
 def _context(ca_file: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2

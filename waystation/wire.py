@@ -181,9 +181,7 @@ class Wire:
                 continue
             command = tags.pop(answer.tag, None)
             if command is None:
-                raise ProtocolError(
-                    self._stream.host, "it answers what was not asked", answer.reply
-                )
+                raise self._not_asked(answer)
             if not answer.is_ok and refused is None:
                 refused = RefusedError(plain(command.split(b" ", 1)[0]), answer.text)
         if refused is not None:
@@ -214,7 +212,8 @@ class Wire:
 
         ``depth`` commands are in flight at a time, so that the line is never idle for a round
         trip. Yields each message as soon as it is complete, and the tagged answer of each
-        command. A body that does not come to its end is discarded before the error travels up.
+        command in the order of the sets; messages of the next may come before it. A body that
+        does not come to its end is discarded before the error travels up.
 
         Raises:
             ConnectionLostError, ProtocolError: see ``Stream``.
@@ -222,6 +221,7 @@ class Wire:
         """
         waiting = iter(sets)
         in_flight: deque[bytes] = deque()
+        ended: dict[bytes, Tagged] = {}
         bodies: list[B] = []
 
         def begin(size: int) -> B:
@@ -251,9 +251,14 @@ class Wire:
                     body.discard()
             bodies.clear()
             if isinstance(answer, Tagged):
-                self._expect(answer, in_flight.popleft(), None)
-                ask()
-            if answer is not None:
+                if answer.tag not in in_flight or answer.tag in ended:
+                    raise self._not_asked(answer)
+                ended[answer.tag] = answer
+                # Commands that do not depend on each other may end in any order.
+                while in_flight and in_flight[0] in ended:
+                    ask()
+                    yield ended.pop(in_flight.popleft())
+            elif answer is not None:
                 yield answer
 
     def _fetch_answer(self, begin: Callable[[int], B]) -> Fetched[B] | Tagged | None:
@@ -271,7 +276,12 @@ class Wire:
             answer = self._parse(line, begin)
         if isinstance(answer, Tagged):
             return answer
-        return _fetched(answer[1], begin) if answer[0] == b"FETCH" else None
+        if answer[0] != b"FETCH":
+            return None
+        fetched = _fetched(answer[1], begin)
+        if fetched is not None and fetched.body is not None and not _has_pairs(answer[1]):
+            raise self._no_answer(line)
+        return fetched
 
     def describe(self, uids: bytes, section: bytes, most: int | None = None) -> Iterator[Described]:
         """Fetch flags, INTERNALDATE, size and one header section of each message of a UID set.
@@ -363,11 +373,14 @@ class Wire:
                 if answer.tag == tag:
                     return False
 
-    def _expect(self, answer: Tagged, tag: bytes, what: str | None) -> None:
+    def _expect(self, answer: Tagged, tag: bytes, what: str) -> None:
         if answer.tag != tag:
-            raise ProtocolError(self._stream.host, "it answers what was not asked", answer.reply)
-        if what is not None and not answer.is_ok:
+            raise self._not_asked(answer)
+        if not answer.is_ok:
             raise RefusedError(what, answer.text)
+
+    def _not_asked(self, answer: Tagged) -> ProtocolError:
+        return ProtocolError(self._stream.host, "it answers what was not asked", answer.reply)
 
     def _parse(
         self,
@@ -411,6 +424,9 @@ class Wire:
         if name in (b"OK", b"NO", b"BAD", b"PREAUTH"):
             return name, [line[match.end() :].rstrip()]
         tokens = self._tokens(line, match.end(), literals)
+        if tokens is None:
+            # What its end should be may lie in a message that was announced too short.
+            raise self._no_answer(line)
         return name, [match[1], *tokens] if match[1] else tokens
 
     def _no_answer(self, line: bytes) -> ProtocolError:
@@ -418,16 +434,17 @@ class Wire:
             self._stream.host, "it says what is no answer", self._stream.words(line, 80)
         )
 
-    def _tokens(self, line: bytes, start: int, literals: dict[int, bytes | Body]) -> list[Token]:
+    def _tokens(
+        self, line: bytes, start: int, literals: dict[int, bytes | Body]
+    ) -> list[Token] | None:
+        """Return what a line holds, or None where brackets or quotes are not closed."""
         top: list[Token] = []
         stack = [top]
         position = start
         while position < len(line):
             match = _TOKEN.match(line, position)
             if match is None:
-                # A stray quote or bracket: one octet is skipped, the rest may still make sense.
-                position += 1
-                continue
+                return None  # a quoted string without an end
             position = match.end()
             kind = match.lastgroup
             if kind == "open":
@@ -435,8 +452,9 @@ class Wire:
                 stack[-1].append(inner)
                 stack.append(inner)
             elif kind == "close":
-                if len(stack) > 1:
-                    stack.pop()
+                stack.pop()
+                if not stack:
+                    return None
             elif kind == "quoted":
                 stack[-1].append(_UNQUOTE.sub(rb"\1", match["quoted"]))
             elif kind == "literal":
@@ -444,7 +462,7 @@ class Wire:
             elif kind == "atom":
                 atom = match["atom"]
                 stack[-1].append(None if atom.upper() == b"NIL" else atom)
-        return top
+        return top if len(stack) == 1 else None
 
 
 def quoted(name: bytes) -> bytes:
@@ -556,6 +574,11 @@ def _split(text: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 _LONGEST_USUAL = 500
 _usual_flags = lru_cache(maxsize=4096)(_split)
+
+
+def _has_pairs(tokens: list[Token]) -> bool:
+    """Whether a FETCH answer is names and values, and nothing after them."""
+    return len(tokens) == 2 and isinstance(tokens[1], list) and len(tokens[1]) % 2 == 0
 
 
 def _values(tokens: list[Token]) -> dict[bytes, Token]:
