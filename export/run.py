@@ -572,8 +572,7 @@ class _Run:
             self._commit()
 
     def _commit(self) -> None:
-        messages, octets = len(self._batch.messages), self._batch.octets
-        self._batch.commit()
+        messages, octets = self._batch.commit()
         self.steps += messages
         self.result.new += messages
         self.result.octets += octets

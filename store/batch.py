@@ -50,11 +50,10 @@ class Batch:
     index: Index
     messages: list[NewMessage] = field(default_factory=list)
     octets: int = 0
+    _drafts: dict[tuple[int, int, int], tuple[Draft, str]] = field(default_factory=dict)
     _moves: list[tuple[str, str]] = field(default_factory=list)
     _links: list[tuple[Draft, str, str, str]] = field(default_factory=list)
-    _locations: set[tuple[int, int, int]] = field(default_factory=set)
     _directories: dict[str, None] = field(default_factory=dict)
-    _content: dict[tuple[str, int | None], str] = field(default_factory=dict)
     _settled: list[_Settled] = field(default_factory=list)
 
     @property
@@ -77,10 +76,9 @@ class Batch:
         changes nothing.
         """
         location = (folder.id, uidvalidity, message.uid)
-        if location in self._locations or self.index.is_archived(*location):
+        if location in self._drafts:
             draft.discard()
             return
-        self._locations.add(location)
         file = maildir.name_for(
             uidvalidity,
             message.uid,
@@ -89,18 +87,7 @@ class Batch:
             message.flags,
             message.keywords,
         )
-        path = f"{maildir.path}{os.sep}{file}"
-        received = received_of(message.internaldate)
-        key = (sha256, received)
-        twin = self._content.get(key)
-        if twin is None and (stored := self.index.same_content(sha256, received)) is not None:
-            twin = str(self.root / stored)
-        if twin is None:
-            self._moves.append((draft.path, path))
-            self._content[key] = path
-        else:
-            self._links.append((draft, twin, path, sha256))
-        self._directories[os.path.dirname(path)] = None  # noqa: PTH120 - text throughout
+        self._drafts[location] = (draft, f"{maildir.path}{os.sep}{file}")
         self.octets += draft.size
         self.messages.append(
             NewMessage(
@@ -123,12 +110,14 @@ class Batch:
         """Move a folder's watermark in the step that records its last messages."""
         self._settled.append(_Settled(folder_id, state, looked_at, is_settled))
 
-    def commit(self) -> None:
-        """Make all of it durable, then recorded.
+    def commit(self) -> tuple[int, int]:
+        """Make all of it durable, then recorded; return messages and octets that are new.
 
         Raises:
-            StorageError: the disk did not take it; what was recorded before stays.
+            StorageError: the disk did not take it; what was recorded before stays, and a
+                commit may be tried again.
         """
+        self._decide()
         try:
             sync_files([source for source, _ in self._moves])
             # What is moved is forgotten, so that a commit which failed can be tried again.
@@ -152,11 +141,45 @@ class Batch:
                         settled.looked_at,
                         is_settled=settled.is_settled,
                     )
+        recorded = len(self.messages), sum(message.size for message in self.messages)
         self.messages.clear()
         self.octets = 0
-        self._locations.clear()
-        self._content.clear()
         self._settled.clear()
+        return recorded
+
+    def _decide(self) -> None:
+        """Decide for every draft whether it is moved, linked to a twin, or known already.
+
+        Asked of the index for the whole batch at once: a question for each message would cost
+        more than all the rest that is done for it.
+        """
+        archived = self.index.archived_among(self._drafts)
+        twins = self.index.files_by_content(
+            {message.sha256 for message in self.messages if _location(message) in self._drafts}
+        )
+        here: dict[tuple[str, int | None], str] = {}
+        for message in self.messages:
+            draft, path = self._drafts.get(_location(message), (None, ""))
+            if draft is None:
+                continue  # decided before a commit that failed
+            if _location(message) in archived:
+                draft.discard()
+                continue
+            key = (message.sha256, received_of(message.internaldate))
+            stored = twins.get(key)
+            twin = str(self.root / stored) if stored is not None else here.get(key)
+            if twin is None:
+                here[key] = path
+                self._moves.append((draft.path, path))
+            else:
+                self._links.append((draft, twin, path, message.sha256))
+            self._directories[os.path.dirname(path)] = None  # noqa: PTH120 - text throughout
+        self.messages = [m for m in self.messages if _location(m) not in archived]
+        self._drafts.clear()
+
+
+def _location(message: NewMessage) -> tuple[int, int, int]:
+    return message.folder_id, message.uidvalidity, message.uid
 
 
 def _link(draft: Draft, twin: str, path: str, sha256: str) -> None:

@@ -243,25 +243,32 @@ class Index:
             (folder_id, uidvalidity),
         )
 
-    def is_archived(self, folder_id: int, uidvalidity: int, uid: int) -> bool:
-        """Whether the message at a location has its file."""
-        return bool(
-            self._database.row(
-                "SELECT 1 FROM messages WHERE folder_id = ? AND uidvalidity = ? AND uid = ?"
-                " AND state = 'archived'",
-                (folder_id, uidvalidity, uid),
+    def archived_among(
+        self, locations: Iterable[tuple[int, int, int]]
+    ) -> set[tuple[int, int, int]]:
+        """Return which of these folder ids, UIDVALIDITYs and UIDs have their file."""
+        return {
+            (folder_id, uidvalidity, uid)
+            for folder_id, uidvalidity, uid in self._database.rows(
+                "SELECT m.folder_id, m.uidvalidity, m.uid FROM json_each(?) AS asked"
+                " JOIN messages AS m ON m.folder_id = json_extract(asked.value, '$[0]')"
+                " AND m.uidvalidity = json_extract(asked.value, '$[1]')"
+                " AND m.uid = json_extract(asked.value, '$[2]') AND m.state = 'archived'",
+                (json.dumps(list(locations)),),
             )
-        )
+        }
 
-    def same_content(self, sha256: str, received: int | None) -> str | None:
-        """Return the file of a message with this content and date, relative to the archive."""
-        row = self._database.row(
-            "SELECT f.directory || '/' || m.file FROM messages AS m"
-            " JOIN folders AS f ON f.id = m.folder_id"
-            " WHERE m.sha256 = ? AND m.received IS ? LIMIT 1",
-            (sha256, received),
-        )
-        return row[0] if row else None
+    def files_by_content(self, hashes: Iterable[str]) -> dict[tuple[str, int | None], str]:
+        """Return files, relative to the archive, by content (sha256) and INTERNALDATE."""
+        return {
+            (sha256, received): file
+            for sha256, received, file in self._database.rows(
+                "SELECT m.sha256, m.received, f.directory || '/' || m.file"
+                " FROM json_each(?) AS asked JOIN messages AS m ON m.sha256 = asked.value"
+                " JOIN folders AS f ON f.id = m.folder_id",
+                (json.dumps(list(hashes)),),
+            )
+        }
 
     def add_messages(self, messages: list[NewMessage]) -> None:
         """Record messages whose files are durable; a failed one becomes archived."""

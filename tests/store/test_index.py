@@ -36,13 +36,13 @@ def test_a_failed_message_becomes_archived_and_never_the_other_way(
     index.add_failed(inbox.id, 1, 1, "not now")
     index.add_failed(inbox.id, 1, 1, "not today")
     assert [(m.state, m.reason) for m in index.messages("failed")] == [("failed", "not today")]
-    assert not index.is_archived(inbox.id, 1, 1)
+    assert not index.archived_among([(inbox.id, 1, 1)])
 
     add(archive, inbox, remote(1))
     index.add_failed(inbox.id, 1, 1, "too late")
 
     assert [(m.state, m.reason) for m in index.messages()] == [("archived", None)]
-    assert index.is_archived(inbox.id, 1, 1)
+    assert index.archived_among([(inbox.id, 1, 1)]) == {(inbox.id, 1, 1)}
 
 
 def test_what_is_known_comes_by_ascending_uid(archive: Archive, inbox: ArchivedFolder) -> None:
