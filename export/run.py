@@ -149,7 +149,9 @@ def export(
             passes = error.retriable or isinstance(
                 error, ProtocolError | MessageTooLargeError | UnreachableError
             )
-            if not has_connected or not passes:
+            # Garbage from the first word on is no passing fault, and does not get better.
+            is_hopeless = isinstance(error, ProtocolError) and not run.steps and not run.is_onto_it
+            if not has_connected or not passes or is_hopeless:
                 raise
             patience.wait(error, has_progressed=run.steps > before)
         except BaseException:
@@ -195,6 +197,11 @@ class _Run:
 
     def __post_init__(self) -> None:
         self._batch = self.archive.batch()
+
+    @property
+    def is_onto_it(self) -> bool:
+        """Whether it is known at which message the connection broke, so that it can be left."""
+        return bool(self._suspects)
 
     def keep(self) -> None:
         """Record what is complete, whatever ended the run."""

@@ -187,10 +187,12 @@ def _begins_with(archive: Archive, message: ArchivedMessage, header: bytes) -> b
 
 
 def _digest(source: MailSource, uid: int) -> str | None:
+    digest: str | None = None
     for answer in source.fetch([b"%d" % uid], _Hash, 1):
+        # To the end: what is left unread would be taken for the answer to the next command.
         if isinstance(answer, Fetched) and answer.message.uid == uid and answer.body is not None:
-            return answer.body.value
-    return None
+            digest = answer.body.value
+    return digest
 
 
 def _about(message: ArchivedMessage, cause: Cause, text: str) -> Finding:

@@ -51,7 +51,7 @@ from waystation.errors import (
 from waystation.model import join_levels, split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from store.index import ArchivedMessage
@@ -202,9 +202,10 @@ class Archive:
         self.close()
 
     def close(self) -> None:
-        """Close the index and let the next one work."""
+        """Close the index and let the next one work; what was half-written goes."""
         self.database.close()
         if self._lock is not None:
+            _clear(maildir.path / "tmp" for maildir in self._maildirs.values())
             self._lock.release()
 
     def claim_source(
@@ -432,17 +433,20 @@ class Archive:
         for folder in self.index.folders():
             if is_within(self.path, folder.directory):
                 directories += [self.path / folder.directory, self.path / folder.directory / "tmp"]
-        leftovers = [
-            directory / name
-            for directory in directories
-            for name in names_in(directory)
-            if name.endswith(PART)
-        ]
+        _clear(directories)
         # A rebuild that was cut off: it begins from nothing when it is asked for again.
-        leftovers += [self.path / f"{INDEX}.new{end}" for end in ("", "-wal", "-shm")]
-        for leftover in leftovers:
+        for end in ("", "-wal", "-shm"):
             with suppress(OSError):
-                leftover.unlink(missing_ok=True)
+                (self.path / f"{INDEX}.new{end}").unlink(missing_ok=True)
+
+
+def _clear(directories: Iterable[Path]) -> None:
+    """Remove our own half-written files; whoever wrote them is gone or has given them up."""
+    for directory in directories:
+        for name in names_in(directory):
+            if name.endswith(PART):
+                with suppress(OSError):
+                    (directory / name).unlink(missing_ok=True)
 
 
 def lock_to_write(path: Path, purpose: str) -> Lock:

@@ -68,19 +68,21 @@ def fingerprint(head: bytes) -> str:
     difference; nor does an empty field, which servers add and drop. So a whole header and the
     answer to ``BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)]`` give the same value.
     """
-    fields = _fields(head)
+    # Some servers know no field whose name has a blank before its colon, others do.
+    fields = _fields(head, is_strict=True)
     # bytes.split() leaves no line end inside a value, so the lines cannot be confused
     values = (b" ".join(fields.get(name, b"").split()) for name in _IDENTIFYING)
     return sha256(b"\n".join(b"=" + value if value else b"-" for value in values)).hexdigest()
 
 
-def _fields(head: bytes) -> dict[bytes, bytes]:
+def _fields(head: bytes, *, is_strict: bool = False) -> dict[bytes, bytes]:
     """Return the raw values by lower-case name; the first field of a name counts."""
     head = head[:LONGEST_HEAD]
     block = b"\n" + head[: header_end(head)]
     fields: dict[bytes, bytes] = {}
-    for name, value in _FIELD.findall(block):
-        fields.setdefault(name.lower(), value)
+    for name, blank, value in _FIELD.findall(block):
+        if not (is_strict and blank):
+            fields.setdefault(name.lower(), value)
     return fields
 
 
@@ -167,7 +169,7 @@ _END = rb"(?:\r?\r?\n|\r)"  # CR CR LF is what a text-mode copy makes of CRLF
 
 _FIELD = re.compile(
     # begins with plain sets, so that most lines are skipped without trying the names
-    rb"[\r\n](?=[mdftcs])(message-id|date|from|to|cc|subject)[ \t]*:"
+    rb"[\r\n](?=[mdftcs])(message-id|date|from|to|cc|subject)([ \t]*):"
     rb"([^\r\n]*(?:" + _END + rb"[ \t][^\r\n]*)*)",
     re.IGNORECASE,
 )

@@ -30,7 +30,7 @@ from waystation.errors import (
     WaystationError,
     plain,
 )
-from waystation.model import SYSTEM_FLAGS, Folder, FolderState
+from waystation.model import SYSTEM_FLAGS, Folder, FolderState, SpecialUse
 from waystation.stream import open_stream
 from waystation.wire import LARGEST_MESSAGE, Wire, number, quoted
 
@@ -69,6 +69,8 @@ class Namespace:
     prefix: tuple[str, ...] = ()
     """Its levels: ``("INBOX",)`` on Courier, none on most servers."""
     delimiter: str | None = None
+    foreign: tuple[bytes, ...] = ()
+    """How the names of other users' and of shared folders begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,20 +191,18 @@ class ImapSession:
         return capability in self._capabilities
 
     def folders(self) -> list[Folder]:
-        """Return every folder the server lists, in its order, each once and under its own name.
-
-        A name that no command could be sent with (NUL, CR or LF in it) is left out with a
-        warning: to send it would be to send commands that nobody meant.
-        """
+        """Return every folder the server lists, in its order, each once and under its own name."""
         found: dict[bytes, Folder] = {}
         for folder in self._list_all():
-            try:
-                quoted(folder.wire_name)
-            except ValueError:
-                log.warning("a folder is left out, its name has line ends: %s", plain(folder.name))
-                continue
             found.setdefault(folder.wire_name, folder)
-        return _told_apart(list(found.values()))
+        own = [folder for folder in found.values() if not self._is_foreign(folder)]
+        if len(own) < len(found):
+            log.warning(
+                "%d folders of other users, or shared ones, are left out: %s is another mailbox",
+                len(found) - len(own),
+                plain(next(f.name for f in found.values() if self._is_foreign(f))),
+            )
+        return _told_apart(own)
 
     def states(self, folders: Iterable[Folder]) -> dict[bytes, FolderState]:
         """Return the state of each folder by its wire name, asked for without waiting between.
@@ -213,7 +213,11 @@ class ImapSession:
         if self.has("CONDSTORE"):
             items += b" HIGHESTMODSEQ"
         found: dict[bytes, FolderState] = {}
-        commands = [b"STATUS %b (%b)" % (quoted(folder.wire_name), items) for folder in folders]
+        commands = [
+            b"STATUS %b (%b)" % (quoted(folder.wire_name), items)
+            for folder in folders
+            if _can_be_named(folder.wire_name)
+        ]
         # In groups, so that neither side's send buffer can fill up while nobody reads.
         for start in range(0, len(commands), _GROUP):
             try:
@@ -230,7 +234,11 @@ class ImapSession:
 
         Raises:
             RefusedError: the server says NO, or says neither UIDVALIDITY nor EXISTS.
+            UnusableFolderError: no command can hold the folder's name.
         """
+        if not _can_be_named(wire_name):
+            # To send it would be to send commands that nobody meant.
+            raise UnusableFolderError("its name holds NUL or line ends")
         command = (b"EXAMINE " if read_only else b"SELECT ") + quoted(wire_name)
         numbers: dict[bytes, int] = {}
         flags: list[str] = list(SYSTEM_FLAGS)
@@ -294,6 +302,12 @@ class ImapSession:
         """Return the octets by which a folder of these levels is named on this server."""
         return imap_utf7.encode((self.namespace.delimiter or "/").join(levels))
 
+    def _is_foreign(self, folder: Folder) -> bool:
+        """Whether a folder lies in a namespace of other users, or in a shared one."""
+        return folder.special_use != SpecialUse.INBOX and any(
+            folder.wire_name.startswith(prefix) for prefix in self.namespace.foreign
+        )
+
     def _list_all(self) -> list[Folder]:
         if self.has("SPECIAL-USE"):
             # RFC 6154 section 2: some servers say what a folder is for only when asked.
@@ -326,6 +340,15 @@ class ImapSession:
                     namespace = Namespace(delimiter=_delimiter(tokens[1]))
             namespace = namespace or Namespace()
         return namespace
+
+
+def _can_be_named(wire_name: bytes) -> bool:
+    """Whether a command can hold this name: NUL, CR and LF would end or break it."""
+    try:
+        quoted(wire_name)
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager
@@ -379,7 +402,7 @@ def _sign_in(wire: Wire, stream: Stream, account: Account, password: str) -> Non
             raise
         raise SignInError(
             f"{plain(account.host)} refused the sign-in of {plain(account.user)}: "
-            f"{error.reply or '(no words)'}. "
+            f"{error.reply.rstrip('.') or '(no words)'}. "
             "Check user name and password; many providers want an app password."
         ) from None
 
@@ -486,12 +509,21 @@ def _status(tokens: list[Token]) -> tuple[bytes, FolderState] | None:
 def _personal(tokens: list[Token]) -> Namespace | None:
     """Return the first personal namespace of a NAMESPACE answer (RFC 2342 section 5)."""
     match tokens:
-        case [[[bytes(prefix), (bytes() | None) as delimiter, *_], *_], *_]:
+        case [[[bytes(prefix), (bytes() | None) as delimiter, *_], *_], *foreign]:
             mark = _delimiter(delimiter)
             levels = _decoded(prefix).split(mark) if mark else [_decoded(prefix)]
-            return Namespace(tuple(level for level in levels if level), mark)
+            others = tuple(other for other in _prefixes(foreign) if other and other != prefix)
+            return Namespace(tuple(level for level in levels if level), mark, others)
         case _:
             return None
+
+
+def _prefixes(namespaces: list[Token]) -> Iterator[bytes]:
+    """Yield the prefixes of other users' and shared namespaces."""
+    for namespace in namespaces:
+        for each in namespace if isinstance(namespace, list) else ():
+            if isinstance(each, list) and each and isinstance(each[0], bytes):
+                yield each[0]
 
 
 def _esearch(tokens: list[Token]) -> Iterator[int]:

@@ -1,22 +1,24 @@
-"""``waystation export``."""
+"""``waystation export``: stage one."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from waystation.cli import options, state
-from waystation.cli.output import size_text
-from waystation.errors import UsageError
+from waystation.cli.connect import Login, Sessions, source_account
+from waystation.cli.secrets import PasswordSource
+from waystation.cli.text import count_text, size_text
+from waystation.errors import OtherSourceError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
-    from export.source import MailSource
+    from waystation.address import Account
 
-_EPILOG = """\
+_EXAMPLES = """\
 \b
 Examples:
   waystation export alice --from imaps://alice@example.com@mail.example.com
@@ -26,19 +28,14 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("export", epilog=_EPILOG)(_export)
+    app.command(
+        "export", epilog=_EXAMPLES, short_help="Archive a mailbox, or bring it up to date."
+    )(_export)
 
 
 def _export(
     archive: options.ArchivePath,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="SERVER",
-            help="imaps://USER@HOST[:PORT] or imap://…; an archive remembers it.",
-        ),
-    ] = None,
+    source: options.From = None,
     password_env: options.PasswordEnv = None,
     password_command: options.PasswordCommand = None,
     ca_file: options.CaFile = None,
@@ -53,7 +50,8 @@ def _export(
         bool,
         typer.Option(
             "--quick",
-            help="Without CONDSTORE: where no message came or went, do not look for new flags.",
+            help="Where no message came or went, do not look for changed flags either"
+            " (matters for servers without CONDSTORE).",
         ),
     ] = False,
     new_source: Annotated[
@@ -72,48 +70,27 @@ def _export(
     deleted on either side. What has vanished from the server is noted and kept.
     """
     from export.run import Options, export, totals
-    from store.archive import Archive, read_description
-    from waystation.address import parse_account
-    from waystation.cli.secrets import password_for
-    from waystation.imap import Connection, ImapSession
+    from store.archive import Archive
+    from waystation.imap import Connection
 
-    listener = state.listen(as_json=as_json, quiet=quiet, debug=debug)
-    is_new = not Archive.exists(archive)
-    if source is None:
-        if is_new:
-            raise UsageError("a new archive needs --from SERVER.")
-        source = read_description(archive).source
-        if source is None:
-            raise UsageError("this archive does not know its source; give --from SERVER.")
-    account = parse_account(source)
-    if is_new:
-        Archive.ensure_creatable(archive)
-    password = password_for(account, password_env, password_command)
+    listener = state.listen("export", as_json=as_json, quiet=quiet, debug=debug)
+    passwords = PasswordSource(password_env, password_command)
+    account, is_new = _account(archive, source, new_source=new_source)
     connection = Connection(ca_file, allow_plaintext, timeout, largest_message)
-
-    first: list[ImapSession] = []
-
-    @contextmanager
-    def connect() -> Iterator[MailSource]:
-        from export.imap_source import ImapSource
-
-        session = first.pop() if first else ImapSession.open(account, password, connection)
-        with session:
-            yield ImapSource(session)
-
+    login = Login.ask(account, passwords, connection)
+    numbers: dict[str, int] = {}
     with ExitStack() as stack:
-        if is_new:
-            # Only when somebody lets us in does an archive come into being.
-            first.append(ImapSession.open(account, password, connection))
-            stack.callback(first[0].drop)
-            opened = stack.enter_context(Archive.create(archive, account.name, account.key))
-        else:
-            opened = stack.enter_context(Archive.write(archive, "export"))
-        numbers: dict[str, int] = {}
+        # Only when somebody lets us in does an archive come into being.
+        sessions = stack.enter_context(Sessions(login))
+        opened = stack.enter_context(
+            Archive.create(archive, account.name, account.key)
+            if is_new
+            else Archive.write(archive, "export")
+        )
         with opened.run("export", account.name, numbers):
             result = export(
                 opened,
-                connect,
+                sessions.source,
                 account.name,
                 account.key,
                 listener,
@@ -121,15 +98,32 @@ def _export(
             )
             numbers.update(totals(result))
     listener.close()
-    code = 0 if result.is_complete else 3
-    outcome = "done" if result.is_complete else "incomplete"
-    listener.summary({"command": "export", "outcome": outcome, "exit_code": code, **numbers})
     listener.say(_sentence(numbers))
+    code = 0 if result.is_complete else 3
+    listener.summary("done" if result.is_complete else "incomplete", code, numbers)
     return code
 
 
+def _account(archive: Path, named: str | None, *, new_source: bool) -> tuple[Account, bool]:
+    """Return the source, and whether the archive has yet to be made."""
+    from store.archive import Archive, read_description
+    from waystation.address import parse_account
+
+    if Archive.exists(archive):
+        known = read_description(archive)
+        account = source_account(known, named)
+        if known.source_key not in (None, account.key) and not new_source:
+            raise OtherSourceError(known.source or "", account.name)
+        return account, False
+    # A wrong place shows before a password is asked for.
+    Archive.ensure_creatable(archive)
+    if named is None:
+        raise UsageError("a new archive needs --from SERVER.")
+    return parse_account(named), True
+
+
 def _sentence(numbers: dict[str, int]) -> str:
-    parts = [f"{numbers['new']:,} new messages ({size_text(numbers['octets'])})"]
+    parts = [f"{count_text(numbers['new'], 'new message')} ({size_text(numbers['octets'])})"]
     for key, words in (
         ("renumbered", "renumbered"),
         ("flags_changed", "with other flags"),
@@ -139,5 +133,7 @@ def _sentence(numbers: dict[str, int]) -> str:
     ):
         if numbers[key]:
             parts.append(f"{numbers[key]:,} {words}")
-    folders = f"{numbers['folders']:,} folders"
-    return f"{folders}: {', '.join(parts)}."
+    text = f"{count_text(numbers['folders'], 'folder')}: {', '.join(parts)}."
+    if numbers["failed"]:
+        text += " The next run tries them again; 'waystation ledger --state failed' lists them."
+    return text

@@ -1,29 +1,29 @@
-"""``waystation plan``, ``import`` and ``verify``: what has to do with a target."""
+"""``waystation plan`` and ``import``: stage two."""
 
 from __future__ import annotations
 
 import csv
-from contextlib import contextmanager
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from waystation.cli import options, state
-from waystation.cli.output import duration, size_text
+from waystation.cli.connect import Login, Sessions, known_target, target_account
+from waystation.cli.secrets import PasswordSource
+from waystation.cli.text import count_text, duration_text, rate_text, size_text
 from waystation.errors import UsageError, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from export.source import MailSource
     from importer.folders import TargetFolders
-    from importer.target import MailTarget
+    from importer.plan import FolderPlan
     from store.archive import Archive
-    from store.finding import Compared, Finding
     from store.transfers import Target
-    from waystation.address import Account
-    from waystation.imap import Connection
+    from waystation.cli.output import Listener
 
 _PLAN = """\
 \b
@@ -37,24 +37,11 @@ Examples:
   waystation import alice --to imaps://alice@mail.example.net --password-env NEW_PASSWORD
   waystation import alice --folder-map folders.csv --rate 5
 """
-_VERIFY = """\
-\b
-Examples:
-  waystation verify alice --source
-  waystation verify alice --target --deep
-"""
-_FOUND_SOMETHING = 13
 _USUAL_RATE = 50.0
 """Messages per second to reckon with before anything was measured, for a plan."""
+_TOLD = 20
+_UNKNOWN = "the folder map names it, the archive does not have it"
 
-To = Annotated[
-    str | None,
-    typer.Option(
-        "--to",
-        metavar="SERVER",
-        help="imaps://USER@HOST[:PORT] or imap://…; needed once, an archive remembers it.",
-    ),
-]
 FolderMapFile = Annotated[
     Path | None,
     typer.Option(
@@ -67,16 +54,19 @@ FolderMapFile = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("plan", epilog=_PLAN)(_plan)
-    app.command("import", epilog=_IMPORT)(_import)
-    app.command("verify", epilog=_VERIFY)(_verify)
+    app.command("plan", epilog=_PLAN, short_help="Show what import would do; send nothing.")(_plan)
+    app.command("import", epilog=_IMPORT, short_help="Replay an archive into a server.")(_import)
 
 
 def _plan(
     archive: options.ArchivePath,
-    to: To = None,
+    to: options.To = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Do not even connect: assume an empty target.")
+        bool,
+        typer.Option(
+            "--offline",
+            help="Do not even connect: assume that the target has only what import put there.",
+        ),
     ] = False,
     folder_map: FolderMapFile = None,
     rate: options.Rate = 0,
@@ -90,39 +80,107 @@ def _plan(
     debug: options.Debug = False,
 ) -> int:
     """Show what import would do: where folders go and why, what is to be sent. Sends nothing."""
-    from importer.folders import TargetFolders
-    from importer.imap_target import ImapTarget
     from importer.plan import folder_map as plan_folders
     from store.archive import Archive
-    from waystation.cli.secrets import password_for
-    from waystation.imap import Connection, ImapSession
+    from waystation.imap import Connection
 
-    listener = state.listen(as_json=as_json, quiet=quiet, debug=debug)
+    listener = state.listen("plan", as_json=as_json, quiet=quiet, debug=debug)
+    passwords = PasswordSource(password_env, password_command)
     wishes = _wishes(folder_map)
+    connection = Connection(ca_file, allow_plaintext, timeout)
     with Archive.read(archive) as opened:
-        account = _account(opened, to)
-        known = {target.key: target for target in opened.transfers.targets()}
-        target = known.get(account.key)
-        there: TargetFolders = TargetFolders((), "/")
+        account = target_account(opened, to)
+        target = known_target(opened, account)
+        there = _assumed(opened, target)
         if not offline:
-            password = password_for(account, password_env, password_command)
-            connection = Connection(ca_file, allow_plaintext, timeout)
-            with ImapSession.open(account, password, connection) as session:
-                there = ImapTarget(session).folders()
+            with (
+                Sessions(Login.ask(account, passwords, connection)) as sessions,
+                sessions.target() as mail_target,
+            ):
+                there = mail_target.folders()
         planned = plan_folders(opened, target.id if target else None, there, wishes)
-        failed = sum(1 for _ in opened.index.messages("failed"))
-    to_create = {"/".join(levels) for levels in planned.to_create}
+        apart = _set_apart(opened, target)
+    _show_folders(listener, planned)
+    for name in planned.unused:
+        listener.alarm(name, _UNKNOWN)
+    messages = sum(folder.messages for folder in planned.folders)
+    octets = sum(folder.octets for folder in planned.folders)
+    seconds = messages / (rate or _USUAL_RATE)
+    listener.say(
+        f"{count_text(messages, 'message')} ({size_text(octets)}) would be sent to {account.name} "
+        f"and {count_text(len(planned.to_create), 'folder')} created; that takes about "
+        f"{duration_text(seconds)} at {rate_text(rate or _USUAL_RATE)}."
+    )
+    for key, words in _APART.items():
+        if apart[key]:
+            listener.say(f"{words}: {count_text(apart[key], 'message')}.")
+    listener.summary(
+        "done",
+        0,
+        {
+            "target": account.name,
+            "offline": offline,
+            "folders": len(planned.folders),
+            "folders_to_create": len(planned.to_create),
+            "messages": messages,
+            "octets": octets,
+            **apart,
+            "seconds_expected": round(seconds),
+        },
+    )
+    return 0
+
+
+def _assumed(archive: Archive, target: Target | None) -> TargetFolders:
+    """Return the folders that the target has as far as the ledger knows."""
+    from importer.folders import TargetFolders
+    from waystation.model import Folder, split_name
+
+    names = archive.transfers.arrived_folders(target.id) if target is not None else {}
+    return TargetFolders(tuple(Folder(split_name(name), b"", "/") for name in names), "/")
+
+
+_APART = {
+    "failed_at_source": "Failed at the source, cannot be sent",
+    "skipped_at_source": "Skipped at the source, cannot be sent",
+    "refused_before": "Refused by the target before, will be tried again",
+    "in_doubt": "In doubt, will be looked up in the target and sent only if not there",
+    "arrived": "Arrived already, will not be sent again",
+}
+
+
+def _set_apart(archive: Archive, target: Target | None) -> dict[str, int]:
+    """Return how many messages are no plain case, by why."""
+    from store.transfers import ARRIVED, TransferState
+
+    counts = dict.fromkeys(_APART, 0)
+    for _, at_source, _, _, count, _ in archive.index.totals():
+        if at_source != "archived":
+            counts[f"{at_source}_at_source"] += count
+    for name, _, reached, _, count in archive.transfers.totals():
+        if target is None or name != target.name:
+            continue
+        if reached == TransferState.REFUSED:
+            counts["refused_before"] += count
+        elif reached == TransferState.SENDING:
+            counts["in_doubt"] += count
+        elif reached in ARRIVED:
+            counts["arrived"] += count
+    return counts
+
+
+def _show_folders(listener: Listener, planned: FolderPlan) -> None:
     for folder in planned.folders:
         listener.row(
+            "folder",
             {
-                "type": "folder",
                 "folder": folder.source,
                 "target": folder.target,
                 "exists": folder.exists,
                 "reasons": list(folder.reasons),
                 "messages": folder.messages,
                 "octets": folder.octets,
-            }
+            },
         )
     listener.table(
         ["folder", "goes to", "", "messages", "size", "because"],
@@ -138,39 +196,11 @@ def _plan(
             for folder in planned.folders
         ],
     )
-    messages = sum(folder.messages for folder in planned.folders)
-    octets = sum(folder.octets for folder in planned.folders)
-    seconds = messages / (rate or _USUAL_RATE)
-    for name in planned.unused:
-        listener.alarm(name, "the folder map names it, the archive does not have it")
-    listener.say(
-        f"{messages:,} messages ({size_text(octets)}) would be sent to {account.name}, "
-        f"{len(to_create):,} folders created; about {duration(seconds)} at "
-        f"{rate or _USUAL_RATE:,.0f} messages a second."
-    )
-    if failed:
-        listener.say(f"{failed:,} messages failed at the source and cannot be sent.")
-    listener.summary(
-        {
-            "command": "plan",
-            "outcome": "done",
-            "exit_code": 0,
-            "target": account.name,
-            "offline": offline,
-            "folders": len(planned.folders),
-            "folders_to_create": len(to_create),
-            "messages": messages,
-            "octets": octets,
-            "failed_at_source": failed,
-            "seconds_expected": round(seconds),
-        }
-    )
-    return 0
 
 
 def _import(
     archive: options.ArchivePath,
-    to: To = None,
+    to: options.To = None,
     folder_map: FolderMapFile = None,
     oldest_first: Annotated[
         bool, typer.Option("--oldest-first", help="Send in the order of age, oldest first.")
@@ -196,241 +226,92 @@ def _import(
     """
     from importer.run import Options, replay, totals
     from store.archive import Archive
-    from waystation.cli.secrets import password_for
     from waystation.imap import Connection
 
-    listener = state.listen(as_json=as_json, quiet=quiet, debug=debug)
+    listener = state.listen("import", as_json=as_json, quiet=quiet, debug=debug)
+    passwords = PasswordSource(password_env, password_command)
     wishes = _wishes(folder_map)
-    with Archive.write(archive, "import") as opened:
-        account = _account(opened, to)
-        password = password_for(account, password_env, password_command)
-        connection = Connection(ca_file, allow_plaintext, timeout)
-
-        @contextmanager
-        def connect() -> Iterator[MailTarget]:
-            with _target(account, password, connection, pipelined=not one_by_one) as target:
-                yield target
-
+    connection = Connection(ca_file, allow_plaintext, timeout)
+    numbers: dict[str, int] = {}
+    with ExitStack() as stack:
+        opened = stack.enter_context(Archive.write(archive, "import"))
+        account = target_account(opened, to)
+        _tell_unknown(opened, wishes, listener)
+        # Only where somebody lets us in is it remembered as a target.
+        login = Login.ask(account, passwords, connection)
+        sessions = stack.enter_context(Sessions(login))
         target = opened.transfers.target(account.name, account.key)
-        numbers: dict[str, int] = {}
         with opened.run("import", account.name, numbers):
             result = replay(
                 opened,
-                connect,
+                partial(sessions.target, pipelined=not one_by_one),
                 target,
                 listener,
                 Options(newest_first=not oldest_first, rate=rate, folder_map=wishes),
             )
             numbers.update(totals(result))
     listener.close()
+    listener.say(_sentence(numbers, account.name))
     code = 0 if result.is_complete else 3
-    listener.summary(
-        {
-            "command": "import",
-            "outcome": "done" if result.is_complete else "incomplete",
-            "exit_code": code,
-            "target": account.name,
-            **numbers,
-        }
-    )
-    listener.say(_import_sentence(numbers, account.name))
+    values = {"target": account.name, **numbers}
+    listener.summary("done" if result.is_complete else "incomplete", code, values)
     return code
-
-
-def _verify(
-    archive: options.ArchivePath,
-    source: Annotated[
-        bool, typer.Option("--source", help="Compare with the source as it is now.")
-    ] = False,
-    target: Annotated[
-        bool, typer.Option("--target", help="Compare with the target as it is now.")
-    ] = False,
-    to: To = None,
-    from_: Annotated[
-        str | None,
-        typer.Option("--from", metavar="SERVER", help="The source, where it has a new address."),
-    ] = None,
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Fetch and compare the content of every message.")
-    ] = False,
-    password_env: options.PasswordEnv = None,
-    password_command: options.PasswordCommand = None,
-    ca_file: options.CaFile = None,
-    allow_plaintext: options.AllowPlaintext = False,
-    timeout: options.Timeout = 120,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
-) -> int:
-    """Compare the archive with the live server, message by message; name each difference.
-
-    Exit code 13 when anything differs. What arrived as it should becomes 'verified' in the
-    ledger.
-    """
-    from store.archive import Archive
-    from store.finding import Compared
-    from waystation.address import parse_account
-    from waystation.cli.secrets import password_for
-    from waystation.imap import Connection
-
-    if source == target:
-        raise UsageError("say --source or --target: which of the two shall be compared?")
-    listener = state.listen(as_json=as_json, quiet=quiet, debug=debug)
-    compared = Compared()
-    causes: dict[str, int] = {}
-    connection = Connection(ca_file, allow_plaintext, timeout)
-    with Archive.read(archive) if source else Archive.write(archive, "verify") as opened:
-        if source:
-            named = from_ or opened.description.source
-            if named is None:
-                raise UsageError("this archive does not know its source; give --from SERVER.")
-            account = parse_account(named)
-        else:
-            account = _account(opened, to)
-        password = password_for(account, password_env, password_command)
-        findings = (
-            _source_findings(opened, account, password, connection, compared, deep=deep)
-            if source
-            else _target_findings(opened, account, password, connection, compared, deep=deep)
-        )
-        for finding in findings:
-            causes[finding.cause] = causes.get(finding.cause, 0) + 1
-            listener.finding(_finding(finding), _finding_text(finding))
-    listener.close()
-    code = _FOUND_SOMETHING if causes else 0
-    listener.summary(
-        {
-            "command": "verify",
-            "outcome": "differences" if causes else "equal",
-            "exit_code": code,
-            "server": account.name,
-            "messages": compared.messages,
-            "equal": compared.equal,
-            "different": compared.different,
-            "others": compared.others,
-            "causes": causes,
-        }
-    )
-    listener.say(_verify_sentence(compared, causes, account.name))
-    return code
-
-
-def _source_findings(
-    archive: Archive,
-    account: Account,
-    password: str,
-    connection: Connection,
-    compared: Compared,
-    *,
-    deep: bool,
-) -> Iterator[Finding]:
-    from export.imap_source import ImapSource
-    from export.verify import verify
-    from waystation.imap import ImapSession
-
-    with ImapSession.open(account, password, connection) as session:
-        mail_source: MailSource = ImapSource(session)
-        yield from verify(archive, mail_source, _listener(), compared, deep=deep)
-
-
-def _target_findings(
-    archive: Archive,
-    account: Account,
-    password: str,
-    connection: Connection,
-    compared: Compared,
-    *,
-    deep: bool,
-) -> Iterator[Finding]:
-    from importer.verify import verify
-
-    target = _known_target(archive, account)
-    with _target(account, password, connection, pipelined=True) as mail_target:
-        yield from verify(archive, mail_target, target, _listener(), compared, deep=deep)
-
-
-@contextmanager
-def _target(
-    account: Account, password: str, connection: Connection, *, pipelined: bool
-) -> Iterator[MailTarget]:
-    from importer.imap_target import ImapTarget
-    from waystation.imap import ImapSession
-
-    with ImapSession.open(account, password, connection) as session:
-        yield ImapTarget(session, pipelined=pipelined)
-
-
-def _account(archive: Archive, to: str | None) -> Account:
-    """Return the target that was named, or the only one the archive knows."""
-    from waystation.address import parse_account
-
-    if to is not None:
-        return parse_account(to)
-    targets = archive.transfers.targets()
-    if len(targets) == 1:
-        return parse_account(targets[0].name)
-    if not targets:
-        raise UsageError("this archive has no target yet; give --to SERVER.")
-    names = ", ".join(plain(target.name) for target in targets)
-    raise UsageError(f"this archive has several targets ({names}); say which with --to SERVER.")
-
-
-def _known_target(archive: Archive, account: Account) -> Target:
-    for target in archive.transfers.targets():
-        if target.key == account.key:
-            return target
-    raise UsageError(f"nothing was ever imported into {plain(account.name)} from this archive.")
 
 
 def _wishes(file: Path | None) -> Mapping[str, str]:
     """Return the user's folder map out of a CSV file; every problem is told at once."""
     if file is None:
         return {}
-    wishes: dict[str, str] = {}
-    problems = []
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
-            for number, row in enumerate(csv.reader(lines), 1):
-                cells = [cell.strip() for cell in row]
-                if not any(cells) or cells[0].startswith("#"):
-                    continue
-                if number == 1 and [cell.lower() for cell in cells] == ["source", "target"]:
-                    continue
-                if len(cells) != 2 or not all(cells):
-                    problems.append(f"line {number} is not SOURCE,TARGET")
-                elif cells[0] in wishes:
-                    problems.append(f"line {number} names {plain(cells[0])} again")
-                else:
-                    wishes[cells[0]] = cells[1]
+            wishes, problems = _read_wishes(csv.reader(lines, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{plain(str(file))} cannot be read: {plain(str(error))}") from None
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{plain(str(file))} cannot be read: {plain(why or '')}.") from None
     if problems:
-        raise UsageError(f"{plain(str(file))}: {'; '.join(problems)}.")
+        raise UsageError(f"{plain(str(file))}: {_listed(problems)}.")
     return wishes
 
 
-def _listener() -> Any:  # noqa: ANN401 - the listener of this command
-    return state.listener
+def _read_wishes(rows: Iterable[list[str]]) -> tuple[dict[str, str], list[str]]:
+    wishes: dict[str, str] = {}
+    problems = []
+    for number, row in enumerate(rows, 1):
+        cells = [cell.strip() for cell in row]
+        if not any(cells) or cells[0].startswith("#"):
+            continue
+        if number == 1 and [cell.lower() for cell in cells] == ["source", "target"]:
+            continue
+        if len(cells) != 2 or not all(cells):
+            problems.append(f"line {number} is not SOURCE,TARGET")
+        elif cells[0] in wishes:
+            problems.append(f"line {number} names {plain(cells[0], 60)} again")
+        elif not all(cells[1].split("/")):
+            problems.append(f"line {number} gives an empty level in {plain(cells[1], 60)}")
+        else:
+            wishes[cells[0]] = cells[1]
+    return wishes, problems
 
 
-def _finding(found: Finding) -> dict[str, Any]:
-    return {
-        "type": "difference",
-        "cause": found.cause.value,
-        "folder": found.folder,
-        "uidvalidity": found.uidvalidity,
-        "uid": found.uid,
-        "text": found.text,
-    }
+def _tell_unknown(archive: Archive, wishes: Mapping[str, str], listener: Listener) -> None:
+    """Name what the folder map names and the archive does not have; it may be a slip."""
+    known = {folder.name for folder in archive.index.folders()}
+    known |= {name.rpartition("/")[0] for name in known}
+    for name in wishes:
+        if name not in known and name.upper() != "INBOX":
+            listener.alarm(name, _UNKNOWN)
 
 
-def _finding_text(found: Finding) -> str:
-    uid = f" UID {found.uid}" if found.uid is not None else ""
-    return f"{found.cause}: {found.folder}{uid}: {found.text}"
+def _listed(problems: list[str]) -> str:
+    more = f"; and {len(problems) - _TOLD:,} more" if len(problems) > _TOLD else ""
+    return "; ".join(problems[:_TOLD]) + more
 
 
-def _import_sentence(numbers: dict[str, int], target: str) -> str:
-    parts = [f"{numbers['appended']:,} messages ({size_text(numbers['octets'])}) sent to {target}"]
+def _sentence(numbers: dict[str, int], target: str) -> str:
+    if not any(numbers.values()):
+        return f"Nothing was left to send to {target}."
+    sent = f"{count_text(numbers['appended'], 'message')} ({size_text(numbers['octets'])})"
+    parts = [f"{sent} sent to {target}"]
     for key, words in (
         ("settled", "found there after a lost answer"),
         ("already_there", "were there before"),
@@ -439,12 +320,7 @@ def _import_sentence(numbers: dict[str, int], target: str) -> str:
     ):
         if numbers[key]:
             parts.append(f"{numbers[key]:,} {words}")
-    return ", ".join(parts) + "."
-
-
-def _verify_sentence(compared: Compared, causes: dict[str, int], server: str) -> str:
-    text = f"{compared.equal:,} of {compared.messages:,} messages are the same at {server}"
-    if not causes:
-        return f"{text}."
-    parts = ", ".join(f"{count:,} {cause}" for cause, count in sorted(causes.items()))
-    return f"{text}; found: {parts}."
+    text = ", ".join(parts) + "."
+    if numbers["refused"]:
+        text += " The next run tries these again; 'waystation ledger --state refused' lists them."
+    return text

@@ -1,4 +1,4 @@
-"""The options that several commands share, and what they mean together."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,22 @@ import typer
 
 ArchivePath = Annotated[
     Path, typer.Argument(metavar="ARCHIVE", help="The archive's directory.", show_default=False)
+]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="SERVER",
+        help="imaps://USER@HOST[:PORT] or imap://…; needed once, the archive remembers it.",
+    ),
+]
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="SERVER",
+        help="imaps://USER@HOST[:PORT] or imap://…; needed once, the archive remembers it.",
+    ),
 ]
 PasswordEnv = Annotated[
     str | None,
@@ -34,7 +50,10 @@ AllowPlaintext = Annotated[
 Timeout = Annotated[
     float,
     typer.Option(
-        metavar="SECONDS", min=1, help="Give a connection up after so long without a sign of life."
+        metavar="SECONDS",
+        min=1,
+        max=86_400,
+        help="Give a connection up after so long without a sign of life.",
     ),
 ]
 LargestMessage = Annotated[
@@ -45,7 +64,11 @@ LargestMessage = Annotated[
 ]
 Rate = Annotated[
     float,
-    typer.Option(metavar="N", min=0, help="Messages per second at the most; 0 is no ceiling."),
+    typer.Option(
+        metavar="N",
+        min=0,
+        help="Messages per second at the most; 0 is no ceiling.",
+    ),
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="JSON lines on standard output, the last one a summary.")

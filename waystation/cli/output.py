@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from waystation.cli.text import duration_text, json_line, rate_text, size_text, table_text
 from waystation.errors import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.progress import Progress as RichProgress
 
 _EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal."""
+_EVERY_JSON = 1.0
+_FRAME = 0.1
+_SPEED_OF = 60.0
+"""Seconds of the past that the next ones are expected to be like."""
+_LONGEST = 2000
 
 
 class Listener(Protocol):
-    """What a command tells, besides its result; a ``waystation.progress.Progress`` as well."""
+    """What a command tells, besides its exit code; a ``waystation.progress.Progress`` as well."""
 
     def folder(self, name: str, messages: int) -> None:
         """See ``waystation.progress.Progress``."""
@@ -40,78 +45,104 @@ class Listener(Protocol):
     def problem(self, folder: str, uid: int | None, text: str) -> None:
         """See ``waystation.progress.Progress``."""
 
+    def warning(self, text: str) -> None:
+        """Something a person must read that concerns no folder."""
+
     def finding(self, values: dict[str, Any], text: str) -> None:
         """One thing that a check or a comparison found."""
 
     def say(self, text: str) -> None:
         """A line for people, unless they asked for quiet."""
 
-    def row(self, values: dict[str, Any]) -> None:
+    def row(self, kind: str, values: dict[str, Any]) -> None:
         """A piece of the result, for programs."""
 
+    def heading(self, text: str) -> None:
+        """A line of the result, for people."""
+
     def table(self, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A result for people."""
+        """A part of the result, for people."""
 
     def error(self, text: str) -> None:
         """What ended the command."""
 
-    def summary(self, values: dict[str, Any]) -> None:
+    def summary(self, outcome: str, exit_code: int, values: dict[str, Any]) -> None:
         """The last word for programs."""
 
     def close(self) -> None:
         """Leave the terminal as it was found."""
 
 
-class _Counter:
+class Counter:
     """How much is done, how fast, and how long the rest takes at that speed."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.done = 0
         self.octets = 0
         self.expected = 0
-        self._marks: list[tuple[float, int]] = [(time.monotonic(), 0)]
+        self._clock = clock
+        self._marks: list[tuple[float, int]] = [(clock(), 0)]
 
     def add(self, messages: int, size: int) -> None:
+        """Count what was done just now."""
+        now = self._clock()
         self.done += messages
         self.octets += size
-        self._marks.append((time.monotonic(), self.done))
-        # The speed of the last minute is what the next one can be expected to have.
-        while len(self._marks) > 2 and self._marks[1][0] < self._marks[-1][0] - 60:
+        # Ten marks a second are enough to forget the past in small steps.
+        if len(self._marks) > 1 and now - self._marks[-2][0] < _FRAME:
+            self._marks.pop()
+        self._marks.append((now, self.done))
+        while len(self._marks) > 2 and self._marks[1][0] < now - _SPEED_OF:
             del self._marks[0]
 
     @property
     def rate(self) -> float:
+        """Messages per second, of late."""
         (first, before), (_, after) = self._marks[0], self._marks[-1]
         # Until now, not until the last mark: a pause makes the rate fall and the rest longer.
-        return (after - before) / max(time.monotonic() - first, 0.001)
+        return (after - before) / max(self._clock() - first, 0.001)
 
     @property
-    def remaining(self) -> str:
+    def rest(self) -> str:
+        """How long the rest takes, in words; empty where nobody can know."""
         left = self.expected - self.done
-        return duration(left / self.rate) if left > 0 and self.rate > 0 else ""
+        return duration_text(left / self.rate) if left > 0 and self.rate > 0 else ""
 
     def line(self) -> str:
+        """Return all of it in words."""
         of = f" of {self.expected:,}" if self.expected else ""
-        parts = [f"{self.done:,}{of} messages", size_text(self.octets), f"{self.rate:,.0f}/s"]
-        if self.remaining:
-            parts.append(f"about {self.remaining} left")
+        parts = [f"{self.done:,}{of} messages", size_text(self.octets), rate_text(self.rate)]
+        if self.rest:
+            parts.append(f"about {self.rest} left")
         return ", ".join(parts)
+
+    def short(self) -> str:
+        """Return all of it in as few columns as possible, each part in a place of its own."""
+        total = f"{self.expected:,}" if self.expected else ""
+        done = f"{self.done:>{max(len(total), 1)},}" + (f"/{total}" if total else "")
+        rest = f"{self.rest} left" if self.rest else ""
+        return f"{done} {size_text(self.octets):>8} {rate_text(self.rate):>7}  {rest:<15}"
 
 
 class Text:
     """Lines for people on standard error; results on standard output."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(
+        self,
+        *,
+        quiet: bool,
+        with_bar: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._quiet = quiet
-        self._counter = _Counter()
+        self._clock = clock
+        self._counter = Counter(clock)
         self._folder = ""
-        self._last = time.monotonic()
-        self._bar: _Bar | None = None
-        if not quiet and sys.stderr.isatty():
-            self._bar = _Bar()
+        self._last = clock()
+        self._bar = Bar() if with_bar and not quiet and sys.stderr.isatty() else None
 
     def folder(self, name: str, messages: int) -> None:  # noqa: ARG002
-        self._folder = plain(name, 40)
+        self._folder = plain(name, 60)
         if self._bar is not None:
             self._bar.show(self._folder, self._counter)
 
@@ -122,38 +153,46 @@ class Text:
         self._counter.add(messages, size)
         if self._bar is not None:
             self._bar.show(self._folder, self._counter)
-        elif time.monotonic() - self._last >= _EVERY:
-            self._last = time.monotonic()
+        elif self._clock() - self._last >= _EVERY:
+            self._last = self._clock()
             self.say(f"{self._folder}: {self._counter.line()}")
 
     def waiting(self, seconds: float, reason: str) -> None:
         self.say(f"waiting {seconds:.0f} s: {reason}")
 
     def alarm(self, folder: str, text: str) -> None:
-        self._print(f"! {plain(folder)}: {plain(text, 600)}")
+        self._print(_complaint(folder, None, text))
 
     def problem(self, folder: str, uid: int | None, text: str) -> None:
-        where = plain(folder) + (f" UID {uid}" if uid is not None else "")
-        self._print(f"! {where}: {plain(text, 600)}")
+        self._print(_complaint(folder, uid, text))
+
+    def warning(self, text: str) -> None:
+        self._print(f"! {text}")
 
     def finding(self, values: dict[str, Any], text: str) -> None:  # noqa: ARG002
-        self._print(plain(text, 1000))
+        self._print(text)
 
     def say(self, text: str) -> None:
         if not self._quiet:
             self._print(text)
 
-    def row(self, values: dict[str, Any]) -> None:
+    def row(self, kind: str, values: dict[str, Any]) -> None:
         """Programs ask for JSON."""
+
+    def heading(self, text: str) -> None:
+        self.close()
+        sys.stdout.write(plain(text, _LONGEST) + "\n")
 
     def table(self, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         self.close()
         sys.stdout.write(table_text(titles, rows))
+        # What is said afterwards, on standard error, shall come afterwards.
+        sys.stdout.flush()
 
     def error(self, text: str) -> None:
         self._print(f"waystation: {text}")
 
-    def summary(self, values: dict[str, Any]) -> None:
+    def summary(self, outcome: str, exit_code: int, values: dict[str, Any]) -> None:
         """People got their own words already."""
 
     def close(self) -> None:
@@ -162,91 +201,111 @@ class Text:
 
     def _print(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.print(text)
+            self._bar.print(plain(text, _LONGEST))
         else:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+            _tell(text)
 
 
 class JsonLines:
     """One JSON object a line on standard output; the first key is ``type``."""
 
-    def __init__(self) -> None:
-        self._counter = _Counter()
+    def __init__(self, command: str | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._command = command
+        self._clock = clock
+        self._counter = Counter(clock)
         self._folder = ""
-        self._last = 0.0
+        self._last = clock()
 
     def folder(self, name: str, messages: int) -> None:
         self._folder = name
-        self._write("working", folder=name, messages=messages)
+        self._now("working", {"folder": name, "messages": messages})
 
     def expect(self, messages: int) -> None:
         self._counter.expected = messages
 
     def advance(self, messages: int, size: int) -> None:
         self._counter.add(messages, size)
-        if time.monotonic() - self._last >= 1:
-            self._last = time.monotonic()
-            self._write(
-                "progress",
-                folder=self._folder,
-                done=self._counter.done,
-                expected=self._counter.expected,
-                octets=self._counter.octets,
-                per_second=round(self._counter.rate, 1),
-            )
+        if self._clock() - self._last < _EVERY_JSON:
+            return
+        self._last = self._clock()
+        values = {
+            "folder": self._folder,
+            "done": self._counter.done,
+            "expected": self._counter.expected,
+            "octets": self._counter.octets,
+            "per_second": round(self._counter.rate, 1),
+        }
+        self._now("progress", values)
 
     def waiting(self, seconds: float, reason: str) -> None:
-        self._write("waiting", seconds=seconds, reason=reason)
+        self._now("waiting", {"seconds": seconds, "reason": reason})
 
     def alarm(self, folder: str, text: str) -> None:
-        self._write("alarm", folder=folder, text=text)
-        sys.stderr.write(f"! {plain(folder)}: {plain(text, 600)}\n")
+        self._now("alarm", {"folder": folder, "text": text})
+        _tell(_complaint(folder, None, text))
 
     def problem(self, folder: str, uid: int | None, text: str) -> None:
-        self._write("problem", folder=folder, uid=uid, text=text)
-        where = plain(folder) + (f" UID {uid}" if uid is not None else "")
-        sys.stderr.write(f"! {where}: {plain(text, 600)}\n")
+        self._now("problem", {"folder": folder, "uid": uid, "text": text})
+        _tell(_complaint(folder, uid, text))
 
-    def finding(self, values: dict[str, Any], text: str) -> None:  # noqa: ARG002
-        self.row(values)
+    def warning(self, text: str) -> None:
+        self._now("warning", {"text": text})
+        _tell(f"! {text}")
+
+    def finding(self, values: dict[str, Any], text: str) -> None:
+        sys.stdout.write(json_line(values))
+        _tell(text)
 
     def say(self, text: str) -> None:
         """People's words are not for programs."""
 
-    def row(self, values: dict[str, Any]) -> None:
-        sys.stdout.write(json.dumps(values, ensure_ascii=False) + "\n")
+    def row(self, kind: str, values: dict[str, Any]) -> None:
+        sys.stdout.write(json_line({"type": kind, **values}))
+
+    def heading(self, text: str) -> None:
+        """Programs get ``row``."""
 
     def table(self, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Programs get ``row``."""
 
     def error(self, text: str) -> None:
-        self._write("error", text=text)
-        sys.stderr.write(f"waystation: {text}\n")
+        self._now("error", {"text": text})
+        _tell(f"waystation: {text}")
 
-    def summary(self, values: dict[str, Any]) -> None:
-        self.row({"type": "summary", **values})
-        sys.stdout.flush()
+    def summary(self, outcome: str, exit_code: int, values: dict[str, Any]) -> None:
+        known = {"command": self._command, "outcome": outcome, "exit_code": exit_code}
+        self._now("summary", known | values)
 
     def close(self) -> None:
         """Nothing is open."""
 
-    def _write(self, kind: str, **values: Any) -> None:  # noqa: ANN401 - whatever JSON holds
-        self.row({"type": kind, **values})
+    def _now(self, kind: str, values: dict[str, Any]) -> None:
+        self.row(kind, values)
         sys.stdout.flush()
 
 
-class _Bar:
+def _complaint(folder: str, uid: int | None, text: str) -> str:
+    where = plain(folder) + (f" UID {uid}" if uid is not None else "")
+    return f"! {where}: {text}"
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(plain(text, _LONGEST) + "\n")
+    sys.stderr.flush()
+
+
+class Bar:
     """One line at the bottom of a terminal that follows the work."""
 
     def __init__(self) -> None:
         self._rich: RichProgress | None = None
         self._shown = 0.0
 
-    def show(self, folder: str, counter: _Counter) -> None:
+    def show(self, folder: str, counter: Counter) -> None:
+        """Show how far the work has come."""
         if self._rich is None:
-            self._open()
-        if self._rich is None or time.monotonic() - self._shown < 0.1:
+            self._rich = self._open()
+        elif time.monotonic() - self._shown < _FRAME:
             return
         self._shown = time.monotonic()
         self._rich.update(
@@ -254,90 +313,73 @@ class _Bar:
             total=counter.expected or None,
             completed=counter.done,
             description=folder,
-            rest=counter.line(),
+            counter=counter,
         )
 
     def print(self, text: str) -> None:
+        """Write a line above the bar."""
         if self._rich is None:
             sys.stderr.write(text + "\n")
+            sys.stderr.flush()
         else:
             # Nothing in the text is markup: it may come from a server.
             self._rich.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
+        """Take the bar away."""
         if self._rich is not None:
             self._rich.stop()
             self._rich = None
 
-    def _open(self) -> None:
+    def _open(self) -> RichProgress:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+        from rich.table import Column
+        from rich.text import Text as RichText
 
-        self._rich = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[rest]}", markup=False),
+        class Numbers(ProgressColumn):
+            """Asks the counter each time, so that a pause shows in rate and rest."""
+
+            def render(self, task: Any) -> RichText:  # noqa: ANN401 - a private class of Rich
+                return RichText(task.fields["counter"].short())
+
+        progress = Progress(
+            TextColumn(
+                "{task.description}",
+                markup=False,
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
+            BarColumn(bar_width=14),
+            Numbers(table_column=Column(no_wrap=True)),
             console=Console(stderr=True),
             transient=True,
+            expand=True,
         )
-        self._task = self._rich.add_task("", total=None, rest="")
-        self._rich.start()
+        self._task = progress.add_task("", total=None, counter=Counter())
+        progress.start()
+        return progress
 
 
-def make(*, as_json: bool, quiet: bool, debug: bool) -> Listener:
-    """Return the listener for these options, and begin to log the conversation for ``debug``."""
-    if debug:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-        logger = logging.getLogger("waystation")
-        logger.addHandler(handler)
-        logger.setLevel(logging.DEBUG)
-    return JsonLines() if as_json else Text(quiet=quiet or debug)
+class Warnings(logging.Handler):
+    """Hands what the house logs as a warning to whoever listens."""
+
+    def __init__(self, listener: Listener) -> None:
+        super().__init__(logging.WARNING)
+        self._listener = listener
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell one warning."""
+        self._listener.warning(record.getMessage())
 
 
-def table_text(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in plain text; numbers are set to the right."""
-    from rich.cells import cell_len  # letters of East Asia and emoji are two columns wide
-
-    cells = [list(titles), *([plain(cell, 60) for cell in row] for row in rows)]
-    widths = [max(cell_len(row[column]) for row in cells) for column in range(len(titles))]
-    is_number = [
-        bool(rows) and all(_is_numeric(row[column]) for row in rows)
-        for column in range(len(titles))
-    ]
-    lines = []
-    for row in cells:
-        padded = []
-        for cell, width, right in zip(row, widths, is_number, strict=True):
-            blank = " " * (width - cell_len(cell))
-            padded.append(blank + cell if right else cell + blank)
-        lines.append("  ".join(padded).rstrip())
-    return "\n".join(lines) + "\n"
+def conversation() -> logging.Handler:
+    """Return what shows the conversation with a server on standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.addFilter(lambda record: record.levelno < logging.WARNING)
+    return handler
 
 
-def _is_numeric(cell: str) -> bool:
-    return not cell or cell == "-" or cell[0].isdigit()
-
-
-def size_text(octets: int) -> str:
-    """Return a size as people read it, in powers of 1,000."""
-    value = float(octets)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
-
-
-def duration(seconds: float) -> str:
-    """Return a time span as people read it: two units at the most."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return (
-            f"{seconds // 60} min {seconds % 60:02d} s" if seconds < 600 else f"{seconds // 60} min"
-        )
-    if seconds < 86_400:
-        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
-    return f"{seconds // 86_400} d {seconds % 86_400 // 3600} h"
+def make(command: str | None, *, as_json: bool, quiet: bool, with_bar: bool = True) -> Listener:
+    """Return the listener for these options."""
+    return JsonLines(command) if as_json else Text(quiet=quiet, with_bar=with_bar)

@@ -2,42 +2,62 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from waystation.errors import SignInError, plain
+from waystation.errors import SignInError, UsageError, plain
 
 if TYPE_CHECKING:
     from waystation.address import Account
 
-_SERVICE = "waystation"
+SERVICE = "waystation"
+"""The name under which the keyring holds our passwords."""
 
 
-def password_for(account: Account, env: str | None, command: str | None) -> str:
+@dataclass(frozen=True, slots=True)
+class PasswordSource:
+    """Where the user said that the password comes from; nowhere means keyring, then prompt."""
+
+    env: str | None = None
+    command: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.env is not None and self.command is not None:
+            raise UsageError("give --password-env or --password-command, not both.")
+
+
+def password_for(account: Account, source: PasswordSource) -> str:
     """Return the password of an account.
 
     Raises:
         SignInError: there is none where the user said, or nobody to ask.
     """
-    if env is not None:
-        password = os.environ.get(env)
-        if not password:
-            raise SignInError(f"the environment variable {plain(env)} holds no password.")
-        return password
-    if command is not None:
-        return _from_command(command)
+    if source.env is not None:
+        return _from_environment(source.env)
+    if source.command is not None:
+        return _from_command(source.command)
     password = _from_keyring(account)
     if password:
         return password
     if not sys.stdin.isatty():
         raise SignInError(
             f"no password for {plain(account.name)}. Give --password-env NAME or "
-            f"--password-command CMD, or store it: keyring set {_SERVICE} {plain(account.key)}"
+            f"--password-command CMD, or store it: keyring set {SERVICE} {plain(account.key)}"
         )
-    return getpass.getpass(f"Password for {plain(account.name)}: ")
+    return _from_prompt(account)
+
+
+def _from_environment(name: str) -> str:
+    password = os.environ.get(name)
+    if not password:
+        raise SignInError(
+            f"the environment variable {plain(name)} holds no password. "
+            f"Set it, for one run: {plain(name)}=… waystation …"
+        )
+    return password
 
 
 def _from_command(command: str) -> str:
@@ -45,12 +65,13 @@ def _from_command(command: str) -> str:
         # The command is the user's own, as written on the command line; a shell runs it so that
         # pipes work. Its standard error stays visible, since it may ask for a passphrase.
         done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, check=False)  # noqa: S602
-    except OSError as error:
-        raise SignInError(f"the password command cannot be run: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise SignInError(f"the password command cannot be run: {plain(str(error))}") from None
     lines = done.stdout.decode("utf-8", "replace").splitlines()
     if done.returncode or not lines or not lines[0]:
         raise SignInError(
-            f"the password command ended with code {done.returncode} and gave no password."
+            f"the password command ended with code {done.returncode} and gave no password. "
+            "Its first line of output has to be the password."
         )
     return lines[0]
 
@@ -61,6 +82,18 @@ def _from_keyring(account: Account) -> str | None:
     from keyring.errors import KeyringError
 
     try:
-        return keyring.get_password(_SERVICE, account.key)
+        return keyring.get_password(SERVICE, account.key)
     except KeyringError:
         return None
+
+
+def _from_prompt(account: Account) -> str:
+    import getpass
+
+    try:
+        password = getpass.getpass(f"Password for {plain(account.name)}: ")
+    except EOFError:
+        password = ""
+    if not password:
+        raise SignInError("no password was given.")
+    return password

@@ -1,0 +1,90 @@
+"""The documents say what the program does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer
+
+from waystation.cli import app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.cli.conftest import CommandLine
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
+
+
+def options() -> Iterator[tuple[str, str]]:
+    for name, command in COMMANDS.items():
+        for parameter in command.params:
+            for option in (*parameter.opts, *parameter.secondary_opts):
+                if option.startswith("-"):
+                    yield name, option
+
+
+def test_the_commands_are_those_of_this_version() -> None:
+    assert list(COMMANDS) == ["export", "check", "plan", "import", "verify", "status", "ledger"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_its_chapter(command: str) -> None:
+    text = (ROOT / "docs" / "commands.md").read_text("utf-8")
+
+    assert f"\n## waystation {command} ARCHIVE" in text
+
+
+@pytest.mark.parametrize(("command", "option"), sorted(set(options())))
+def test_every_option_is_documented_where_its_command_is(command: str, option: str) -> None:
+    text = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    common, *chapters = re.split(r"\n## waystation ", text)
+    chapter = next(chapter for chapter in chapters if chapter.startswith(f"{command} "))
+
+    assert re.search(rf"`{option}\b", common + chapter.partition("\n## ")[0])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_shows_two_examples(waystation: CommandLine, command: str) -> None:
+    shown = waystation(command, "--help")
+
+    assert shown.code == 0
+    assert "Examples:" in shown.out
+    assert shown.out.count(f"\n    waystation {command} ") == 2
+    assert max(len(line) for line in shown.out.splitlines()) <= 100
+
+
+def test_every_key_of_a_summary_is_documented(waystation: CommandLine, exported: Path) -> None:
+    text = (ROOT / "docs" / "commands.md").read_text("utf-8")
+
+    shown = [
+        waystation("check", exported, "--json"),
+        waystation("status", exported, "--json"),
+        waystation("ledger", exported, "--json"),
+        waystation("plan", exported, "--to", "imaps://a@b.example", "--offline", "--json"),
+    ]
+
+    keys = {key for result in shown for line in result.lines for key in line}
+    assert {key for key in keys if f"`{key}`" not in text} <= {"command", "outcome", "exit_code"}
+
+
+def test_the_readme_begins_with_the_demo_and_the_tests() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    commands = [line.partition("#")[0].strip() for line in blocks[0].splitlines()]
+    assert commands == ["scripts/demo", "scripts/test"]
+    assert all((ROOT / command).stat().st_mode & 0o111 for command in commands)
+
+
+def test_the_readme_names_only_what_is_there(waystation: CommandLine) -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+
+    for command in re.findall(r"^waystation (\S+)", text, re.MULTILINE):
+        assert command in COMMANDS
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        assert (ROOT / link).is_file()

@@ -1,0 +1,174 @@
+"""``waystation ledger``: one row for each message."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from waystation.cli import options, state
+from waystation.cli.text import escaped, json_line
+from waystation.errors import UsageError, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from store.archive import Archive
+    from store.index import ArchivedMessage
+    from store.transfers import Transfer
+    from waystation.cli.output import Listener
+
+_EXAMPLES = """\
+\b
+Examples:
+  waystation ledger alice --state failed
+  waystation ledger alice --format csv > alice.csv
+"""
+_OF_SOURCE = ("archived", "skipped", "failed")
+_COLUMNS = (
+    "folder", "uidvalidity", "uid", "sha256", "size", "internaldate", "flags", "keywords",
+    "message_id", "state", "reason", "path", "last_seen",
+)  # fmt: skip
+_OF_TARGET = ("state", "folder", "uidvalidity", "uid", "lost", "repairs", "reply")
+
+
+class LedgerFormat(StrEnum):
+    """How the ledger is written."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("ledger", epilog=_EXAMPLES, short_help="Write one row for each message.")(_ledger)
+
+
+def _states() -> list[str]:
+    from store.transfers import TransferState
+
+    return [*_OF_SOURCE, *(reached.value for reached in TransferState)]
+
+
+def _beginning_so(incomplete: str) -> list[str]:
+    return [name for name in _states() if name.startswith(incomplete)]
+
+
+def _ledger(
+    archive: options.ArchivePath,
+    format: Annotated[  # noqa: A002 - the option's name
+        LedgerFormat | None,
+        typer.Option("--format", help="One JSON object a line (the default), or a table."),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--state",
+            metavar="STATE",
+            autocompletion=_beginning_so,
+            help="Only messages in this state, at the source or at any target: archived, skipped,"
+            " failed, pending, sending, appended, verified, already_there, refused, set_aside.",
+        ),
+    ] = None,
+    as_json: options.Json = False,
+) -> int:
+    """Write one row for each message that the source has ever shown."""
+    from store.archive import Archive
+
+    listener = state.listen("ledger", as_json=as_json)
+    if as_json and format is LedgerFormat.CSV:
+        raise UsageError("--json and --format csv are two things; leave one out.")
+    if only is not None and only not in (known := _states()):
+        raise UsageError(f"{plain(only)!r} is no state. There are: {', '.join(known)}.")
+    with Archive.read(archive) as opened:
+        rows = _rows(opened, only)
+        if as_json:
+            count = _tell(listener, rows)
+            listener.summary("done", 0, {"messages": count})
+        elif format is LedgerFormat.CSV:
+            _write_csv(rows, [target.name for target in opened.transfers.targets()])
+        else:
+            sys.stdout.writelines(json_line(row) for row in rows)
+    return 0
+
+
+def _tell(listener: Listener, rows: Iterable[dict[str, Any]]) -> int:
+    count = 0
+    for row in rows:
+        listener.row("message", row)
+        count += 1
+    return count
+
+
+def _rows(archive: Archive, only: str | None) -> Iterator[dict[str, Any]]:
+    targets = archive.transfers.targets()
+    maps = {target.id: archive.transfers.folder_map(target.id) for target in targets}
+    for message in archive.index.messages():
+        of_targets: dict[str, dict[str, Any]] = {}
+        if targets and message.state == "archived":
+            transfers = {t.target_id: t for t in archive.transfers.of_message(message.id)}
+            for target in targets:
+                mapped = maps[target.id].get(message.folder_id)
+                folder = mapped.name if mapped is not None else None
+                of_targets[target.name] = _target_row(transfers.get(target.id), folder)
+        reached = {message.state, *(row["state"] for row in of_targets.values())}
+        if only is None or only in reached:
+            yield _row(message, of_targets)
+
+
+def _row(message: ArchivedMessage, targets: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "folder": message.folder,
+        "uidvalidity": message.uidvalidity,
+        "uid": message.uid,
+        "sha256": message.sha256,
+        "size": message.size,
+        "internaldate": message.internaldate.isoformat() if message.internaldate else None,
+        "flags": list(message.flags),
+        "keywords": list(message.keywords),
+        "message_id": message.message_id,
+        "state": message.state,
+        "reason": message.reason,
+        "path": message.path,
+        "last_seen": message.last_seen,
+        "targets": targets,
+    }
+
+
+def _target_row(transfer: Transfer | None, folder: str | None) -> dict[str, Any]:
+    if transfer is None:
+        nothing: dict[str, Any] = {"uidvalidity": None, "uid": None, "lost": [], "repairs": []}
+        return {"state": "pending", "folder": folder, **nothing, "reply": None}
+    return {
+        "state": transfer.state.value,
+        "folder": transfer.folder,
+        "uidvalidity": transfer.uidvalidity,
+        "uid": transfer.uid,
+        "lost": list(transfer.lost),
+        "repairs": list(transfer.repairs),
+        "reply": transfer.reply,
+    }
+
+
+def _write_csv(rows: Iterable[dict[str, Any]], targets: list[str]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    titles = [*_COLUMNS, *(f"{target} {part}" for target in targets for part in _OF_TARGET)]
+    writer.writerow(map(_cell, titles))
+    for row in rows:
+        cells = [row[column] for column in _COLUMNS]
+        for target in targets:
+            cells += [row["targets"].get(target, {}).get(part) for part in _OF_TARGET]
+        writer.writerow(map(_cell, cells))
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, list):
+        value = " ".join(value)
+    if not isinstance(value, str):
+        return value
+    # A spreadsheet runs what begins so; these words come from whoever sent the mail.
+    guard = "'" if value.startswith(("=", "+", "-", "@")) else ""
+    return guard + escaped(value)

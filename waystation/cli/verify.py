@@ -1,0 +1,186 @@
+"""``waystation verify``: the archive against a live server."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from waystation.cli import options, state
+from waystation.cli.connect import Login, Sessions, known_target, source_account, target_account
+from waystation.cli.secrets import PasswordSource
+from waystation.cli.text import sum_text
+from waystation.errors import UsageError, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from store.archive import Archive
+    from store.finding import Compared, Finding
+    from waystation.address import Account
+    from waystation.cli.output import Listener
+
+_EXAMPLES = """\
+\b
+Examples:
+  waystation verify alice --source
+  waystation verify alice --target --deep
+"""
+_FOUND_SOMETHING = 13
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "verify", epilog=_EXAMPLES, short_help="Compare archive and server, message by message."
+    )(_verify)
+
+
+def _verify(
+    archive: options.ArchivePath,
+    source: Annotated[
+        bool, typer.Option("--source", help="Compare with the source as it is now.")
+    ] = False,
+    target: Annotated[
+        bool, typer.Option("--target", help="Compare with the target as it is now.")
+    ] = False,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="SERVER", help="The source, where it has a new address."),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="SERVER", help="Which target, where there are several."),
+    ] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Fetch and compare the content of every message.")
+    ] = False,
+    password_env: options.PasswordEnv = None,
+    password_command: options.PasswordCommand = None,
+    ca_file: options.CaFile = None,
+    allow_plaintext: options.AllowPlaintext = False,
+    timeout: options.Timeout = 120,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> int:
+    """Compare the archive with the live server, message by message; name each difference.
+
+    Exit code 13 when anything differs. What arrived as it should becomes 'verified' in the
+    ledger.
+    """
+    from store.archive import Archive
+    from store.finding import Compared
+    from waystation.imap import Connection
+
+    listener = state.listen("verify", as_json=as_json, quiet=quiet, debug=debug)
+    if source == target:
+        raise UsageError("say --source or --target: with which of the two shall be compared?")
+    if (source and to is not None) or (target and from_ is not None):
+        raise UsageError("--from goes with --source, --to with --target.")
+    passwords = PasswordSource(password_env, password_command)
+    connection = Connection(ca_file, allow_plaintext, timeout)
+    compared = Compared()
+    causes: dict[str, int] = {}
+    with ExitStack() as stack:
+        # What is found in the target goes into the ledger; of the source nothing is recorded.
+        opened = stack.enter_context(
+            Archive.read(archive) if source else Archive.write(archive, "verify")
+        )
+        account = source_account(opened.description, from_) if source else _account(opened, to)
+        login = Login.ask(account, passwords, connection)
+        sessions = stack.enter_context(Sessions(login))
+        findings = (
+            _with_source(stack, opened, sessions, listener, compared, deep=deep)
+            if source
+            else _with_target(stack, opened, sessions, account, listener, compared, deep=deep)
+        )
+        for finding in findings:
+            causes[finding.cause.value] = causes.get(finding.cause.value, 0) + 1
+            listener.finding(_values(finding), _text(finding))
+    listener.close()
+    listener.say(_sentence(compared, causes, account.name))
+    code = _FOUND_SOMETHING if causes else 0
+    listener.summary(
+        "differences" if causes else "equal",
+        code,
+        {
+            "server": account.name,
+            "messages": compared.messages,
+            "equal": compared.equal,
+            "different": compared.different,
+            "others": compared.others,
+            "causes": causes,
+        },
+    )
+    return code
+
+
+def _account(archive: Archive, named: str | None) -> Account:
+    account = target_account(archive, named)
+    if known_target(archive, account) is None:
+        raise UsageError(
+            f"nothing was ever imported into {plain(account.name)} from this archive; "
+            "'waystation import ARCHIVE --to SERVER' does that."
+        )
+    return account
+
+
+def _with_source(
+    stack: ExitStack,
+    archive: Archive,
+    sessions: Sessions,
+    listener: Listener,
+    compared: Compared,
+    *,
+    deep: bool,
+) -> Iterator[Finding]:
+    from export.verify import verify
+
+    totals = archive.index.totals()
+    listener.expect(
+        sum(count for _, reached, _, gone, count, _ in totals if reached == "archived" and not gone)
+    )
+    mail_source = stack.enter_context(sessions.source())
+    return verify(archive, mail_source, listener, compared, deep=deep)
+
+
+def _with_target(
+    stack: ExitStack,
+    archive: Archive,
+    sessions: Sessions,
+    account: Account,
+    listener: Listener,
+    compared: Compared,
+    *,
+    deep: bool,
+) -> Iterator[Finding]:
+    from importer.verify import verify
+
+    mail_target = stack.enter_context(sessions.target())
+    target = archive.transfers.target(account.name, account.key)
+    return verify(archive, mail_target, target, listener, compared, deep=deep)
+
+
+def _values(found: Finding) -> dict[str, Any]:
+    return {
+        "type": "difference",
+        "cause": found.cause.value,
+        "folder": found.folder,
+        "uidvalidity": found.uidvalidity,
+        "uid": found.uid,
+        "text": found.text,
+    }
+
+
+def _text(found: Finding) -> str:
+    uid = f" UID {found.uid}" if found.uid is not None else ""
+    return f"{found.cause.value.replace('_', ' ')}: {plain(found.folder)}{uid}: {found.text}"
+
+
+def _sentence(compared: Compared, causes: dict[str, int], server: str) -> str:
+    text = f"{compared.equal:,} of {compared.messages:,} messages are the same at {server}"
+    if compared.others:
+        text += f" ({compared.others:,} others there are none of this archive's)"
+    return f"{text}; found: {sum_text(causes)}." if causes else f"{text}."
