@@ -1,58 +1,75 @@
-"""The sha256 of a message as it is, and as it would be with CRLF at each line's end.
+"""What a message's octets are, told so that it can be known again after a server's tidying.
 
-Many servers store bare LF as CRLF. Whoever compares content has to know both.
+Many servers store bare LF as CRLF, drop a stray CR, or keep NUL as 0x80; some add a header.
+Whoever compares content has to know what is left of it then.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 _BLOCK = 1024 * 1024
+_NUL_AS_0X80 = bytes.maketrans(b"\0", b"\x80")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Three sha256 in hex, each of which forgives more than the one before."""
+
+    exact: str
+    tidy: str
+    """Without any CR, and with 0x80 in place of NUL."""
+    body: str
+    """The same of what follows the header."""
 
 
 class Digest:
     """Takes octets piece by piece; also a ``Body`` for the wire."""
 
     def __init__(self, _size: int = 0) -> None:
-        self.size = 0
-        self.crlf_size = 0
         self._exact = hashlib.sha256()
-        self._crlf = hashlib.sha256()
-        self._last = b""
+        self._tidy = hashlib.sha256()
+        self._body = hashlib.sha256()
+        # The header ends at an empty line, which may be the first one.
+        self._before: bytes | None = b"\n"
 
     def write(self, piece: memoryview | bytes) -> None:
         """Take the next octets."""
         self._exact.update(piece)
-        self.size += len(piece)
-        octets = bytes(piece)
-        # Whether a LF at the border is bare depends on the octet before it.
-        if octets.startswith(b"\n") and self._last == b"\r":
-            normalised = b"\n" + _BARE_LF.sub(b"\r\n", octets[1:])
-        else:
-            normalised = _BARE_LF.sub(b"\r\n", octets)
-        self._crlf.update(normalised)
-        self.crlf_size += len(normalised)
-        self._last = octets[-1:] or self._last
+        tidy = bytes(piece).translate(_NUL_AS_0X80, b"\r")
+        self._tidy.update(tidy)
+        if self._before is not None:
+            joined = self._before + tidy
+            end = joined.find(b"\n\n")
+            if end < 0:
+                self._before = joined[-1:]
+                return
+            self._before = None
+            tidy = joined[end + 2 :]
+        self._body.update(tidy)
 
     def discard(self) -> None:
         """Nothing is kept anywhere."""
 
     @property
-    def values(self) -> tuple[str, str]:
-        """The sha256 of the octets as they are, and with CRLF line ends, in hex."""
-        return self._exact.hexdigest(), self._crlf.hexdigest()
+    def content(self) -> Content:
+        """What was written so far."""
+        return Content(self._exact.hexdigest(), self._tidy.hexdigest(), self._body.hexdigest())
 
 
-def digest_of(path: Path) -> Digest:
-    """Return the digest of a file, which is never held whole."""
+def content_of(path: Path) -> Content:
+    """Return the content of a file, which is never held whole.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     digest = Digest()
     with path.open("rb", buffering=0) as file:
         while block := file.read(_BLOCK):
             digest.write(block)
-    return digest
+    return digest.content

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 from importer.digest import Digest
 from importer.folders import TargetFolders
 from importer.target import Window
-from waystation.errors import ProtocolError, RefusedError
-from waystation.wire import Fetched
+from waystation.errors import ConnectionLostError, MessageTooLargeError, ProtocolError, RefusedError
+from waystation.wire import Fetched, Tagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
     from typing import BinaryIO
 
+    from importer.digest import Content
     from waystation.imap import ImapSession, Selected
-    from waystation.wire import Described, Tagged
+    from waystation.wire import Described
 
 _STREAMING = Window(messages=128, octets=8_000_000)
 _ONE_BY_ONE = Window(messages=1, octets=0)
@@ -60,16 +61,23 @@ class ImapTarget:
         """See ``MailTarget``."""
         return self._session.wire.describe(uids, _FIELDS)
 
-    def digest(self, uid: int) -> tuple[str, str] | None:
+    def uids(self, among: bytes) -> list[int]:
         """See ``MailTarget``."""
-        found: tuple[str, str] | None = None
+        return self._session.uids(b"UID " + among)
+
+    def contents(self, uids: bytes) -> Iterator[tuple[int, Content]]:
+        """See ``MailTarget``."""
         try:
-            for answer in self._session.wire.fetch([b"%d" % uid], Digest, 1):
-                if isinstance(answer, Fetched) and answer.message.uid == uid and answer.body:
-                    found = answer.body.values
-        except RefusedError:
-            return None
-        return found
+            for answer in self._session.wire.fetch([uids], Digest, 1):
+                if isinstance(answer, Fetched) and answer.body is not None:
+                    yield answer.message.uid, answer.body.content
+                elif isinstance(answer, Tagged) and not answer.is_ok:
+                    refused = RefusedError("FETCH", answer.text)
+                    if refused.retriable:
+                        raise refused
+        except MessageTooLargeError as error:
+            # What is larger than anything we send is none of ours; the line is of no more use.
+            raise ConnectionLostError(self._session.account.host, str(error)) from None
 
     def append(
         self,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from importer.folders import TargetFolders
     from store.archive import Archive
     from store.index import ArchivedFolder
+    from store.transfers import MappedFolder
 
 _DAY = 86_400
 _RECENT = (90 * _DAY, 730 * _DAY)
@@ -56,6 +57,8 @@ def folder_map(
     names = {folder.id: folder.name for folder in folders}
     known = archive.transfers.folder_map(target_id) if target_id is not None else {}
     kept = {names[number]: mapped for number, mapped in known.items() if number in names}
+    for name in [name for name in kept if _follows_a_new_wish(name, kept, wishes)]:
+        del kept[name]
     override = {name: mapped.name for name, mapped in kept.items()} | dict(wishes)
     result = map_folders(
         [SourceFolder(split_name(folder.name), folder.special_use) for folder in folders],
@@ -84,6 +87,18 @@ def folder_map(
         )
     unused = tuple(name for name in result.unused if name in wishes)
     return FolderPlan(tuple(planned), result.to_create, unused)
+
+
+def _follows_a_new_wish(
+    name: str, kept: Mapping[str, MappedFolder], wishes: Mapping[str, str]
+) -> bool:
+    """Whether a folder above is to go elsewhere than before; those below it go along."""
+    levels = split_name(name)
+    for depth in range(len(levels) - 1, 0, -1):
+        above = join_levels(levels[:depth])
+        if above in wishes:
+            return above in kept and kept[above].name != wishes[above]
+    return False
 
 
 def slices(

@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from array import array
 from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from importer.flags import carried
 from importer.plan import folder_map, rank, slices
 from importer.settle import look_through, settle
 from store.transfers import Transfer, TransferState
@@ -21,17 +24,20 @@ from waystation.errors import (
     ConnectionLostError,
     ProtocolError,
     RefusedError,
+    StorageError,
     UnreachableError,
     WaystationError,
+    plain,
 )
 from waystation.model import split_name
 from waystation.retry import Patience, Rate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from typing import BinaryIO
 
+    from importer.plan import FolderPlan
     from importer.target import MailTarget
     from store.archive import Archive
     from store.index import ArchivedMessage
@@ -42,12 +48,22 @@ if TYPE_CHECKING:
 
 _GROUP_MESSAGES = 32
 _GROUP_OCTETS = 4_000_000
+_SPAN = 1000
+"""After so many messages the folder is opened anew: UIDNEXT then comes from the server itself,
+and what has to be looked up after a lost answer stays little."""
+_PAGE = 200
 _WHOLE = 1024 * 1024
 _BLOCK = 1024 * 1024
 _FULL = re.compile(r"OVERQUOTA|quota", re.IGNORECASE)
 _FULL_IN_A_ROW = 20
-# RFC 3501 section 9, atom: what else a keyword holds cannot be written in a command.
-_ATOM = re.compile(r"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
+_GONE = re.compile(r"\[TRYCREATE\]", re.IGNORECASE)
+_DELAYS = (1.0, 2.0, 5.0, 15.0, 30.0)
+"""Seconds before each new try: never at once, since a server may still be storing what it got
+when the line broke, and nobody could find that yet."""
+_PUT_OFF = 2
+_GIVEN_UP = 4
+"""So often may a message break the connection, or be refused for the time being, before it has
+to wait for all others, and before the run goes on without it."""
 
 
 @dataclass(slots=True)
@@ -105,7 +121,7 @@ def replay(
         WaystationError: the run could not go on; the same call goes on from there.
     """
     run = _Run(archive, target, progress, options)
-    patience = patience or Patience(progress)
+    patience = patience or Patience(progress, delays=_DELAYS)
     has_connected = False
     while True:
         before = run.steps
@@ -129,14 +145,19 @@ class _Open:
     name: str
     selected: Selected
     uidnext: int
-    """No message that we send from now on can get a lower UID."""
+    """What the server said itself: nothing that we send from now on gets a lower UID."""
+    highest: int
+    """No UID up to here is believed to be that of the next message."""
+    placed: array[int] = field(default_factory=lambda: array("Q"))
+    """Messages whose APPENDUID was believed since the folder was opened."""
+    unplaced: array[int] = field(default_factory=lambda: array("Q"))
+    """Messages that were taken without a believable APPENDUID."""
 
 
 @dataclass(frozen=True, slots=True)
 class _InFlight:
     message: ArchivedMessage
     transfer: Transfer
-    lost: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -147,14 +168,23 @@ class _Run:
     options: Options
     result: Imported = field(default_factory=Imported)
     steps: int = 0
+    """Grows with all that is done for good, and tells a slow line from a dead one."""
     _rate: Rate = field(init=False)
     _in_flight: OrderedDict[bytes, _InFlight] = field(default_factory=OrderedDict)
     _octets_in_flight: int = 0
     _outcomes: list[Transfer] = field(default_factory=list)
-    _unplaced: list[Transfer] = field(default_factory=list)
-    _passing: RefusedError | None = None
+    _ending: WaystationError | None = None
+    """Why nothing more is to be sent on this connection."""
     _full_in_a_row: int = 0
-    _tried: set[int] = field(default_factory=set)
+    _done: set[int] = field(default_factory=set)
+    """Messages that were refused or set aside in this run, and are not tried again."""
+    _trouble: dict[int, int] = field(default_factory=dict)
+    """How often a message broke the connection, or was refused for the time being."""
+    _failed: set[str] = field(default_factory=set)
+    """Target folders that cannot be worked with."""
+    _recreated: set[str] = field(default_factory=set)
+    _listed: set[str] = field(default_factory=set)
+    """The folders that the target showed, and that can hold messages."""
 
     def __post_init__(self) -> None:
         self._rate = Rate(self.options.rate)
@@ -163,43 +193,64 @@ class _Run:
         """Do all that is left to do, on one connection."""
         self._in_flight.clear()
         self._octets_in_flight = 0
-        self._outcomes.clear()
-        self._unplaced.clear()
-        self._passing = None
+        self._ending = None
         names = self._map(mail_target)
         self._settle_all(mail_target)
-        self._look_through(mail_target, names)
+        self._look_through(mail_target)
         waiting = self.archive.transfers.unsent_totals(self.target.id)
         self.progress.expect(self.result.appended + sum(count for count, _ in waiting.values()))
         ranked = sorted(self.archive.index.folders(), key=rank)
         for low, high in slices(self.archive.transfers.newest(), self.options.newest_first):
             for folder in ranked:
-                unsent = self.archive.transfers.unsent(
-                    self.target.id,
-                    folder.id,
-                    low,
-                    high,
-                    newest_first=self.options.newest_first,
-                )
-                ids = [number for number in unsent if number not in self._tried]
-                if ids:
+                if names[folder.id] not in self._failed:
+                    ids = self._unsent(folder.id, low, high, troubled=False)
                     self._send_folder(mail_target, folder.name, names[folder.id], ids)
+        # What made trouble comes last and alone, so that it can hold up nothing else.
+        for folder in ranked if self._trouble else ():
+            if names[folder.id] not in self._failed:
+                for number in self._unsent(folder.id, None, None, troubled=True):
+                    if self._trouble[number] >= _GIVEN_UP:
+                        self._give_up(number, names[folder.id])
+                    else:
+                        alone = array("Q", [number])
+                        self._send_folder(mail_target, folder.name, names[folder.id], alone)
+
+    def _unsent(
+        self, folder_id: int, low: int | None, high: int | None, *, troubled: bool
+    ) -> array[int]:
+        ids = self.archive.transfers.unsent(
+            self.target.id, folder_id, low, high, newest_first=self.options.newest_first
+        )
+        if not self._done and not self._trouble:
+            return ids
+        return array(
+            "Q",
+            (
+                number
+                for number in ids
+                if number not in self._done
+                and (self._trouble.get(number, 0) >= _PUT_OFF) is troubled
+            ),
+        )
+
+    def _give_up(self, number: int, name: str) -> None:
+        """Go on without a message that broke the connection each time; it is not in the target."""
+        message = self.archive.index.message(number)
+        if message is not None:
+            transfer = Transfer(number, self.target.id, TransferState.PENDING, name)
+            self._refused(
+                _InFlight(message, transfer), "the connection broke each time it was sent"
+            )
+            self._record(())
 
     # Folders
 
     def _map(self, mail_target: MailTarget) -> dict[int, str]:
         """Decide where folders go, record it, and create what the target lacks."""
-        transfers, target_id = self.archive.transfers, self.target.id
-        mapping = folder_map(
-            self.archive, target_id, mail_target.folders(), self.options.folder_map
-        )
-        transfers.map_folders(
-            target_id,
-            ((folder.folder_id, folder.target, folder.reasons) for folder in mapping.folders),
-        )
-        for folder in mapping.folders:
-            transfers.remap_folder(target_id, folder.folder_id, folder.target, folder.reasons)
-        for levels in mapping.to_create:
+        there = mail_target.folders()
+        plan = folder_map(self.archive, self.target.id, there, self.options.folder_map)
+        self._record_map(plan)
+        for levels in plan.to_create:
             try:
                 mail_target.create(levels)
                 self.result.folders_created += 1
@@ -209,110 +260,146 @@ class _Run:
                 # Some servers have parents that cannot be made by themselves; if the folder
                 # below cannot be opened either, that will be said of it.
                 self.progress.alarm("/".join(levels), str(error))
-        return {folder.folder_id: folder.target for folder in mapping.folders}
+        names = {folder.folder_id: folder.target for folder in plan.folders}
+        self._listed = {folder.name for folder in there.folders if folder.is_selectable}
+        return names
 
-    def _open(self, mail_target: MailTarget, name: str) -> _Open:
-        selected = mail_target.open(split_name(name))
-        state = selected.state
-        uidnext = state.uidnext
+    def _record_map(self, plan: FolderPlan) -> None:
+        transfers, target_id = self.archive.transfers, self.target.id
+        known = transfers.folder_map(target_id)
+        transfers.map_folders(
+            target_id,
+            (
+                (folder.folder_id, folder.target, folder.reasons)
+                for folder in plan.folders
+                if folder.folder_id not in known
+            ),
+        )
+        for folder in plan.folders:
+            earlier = known.get(folder.folder_id)
+            if earlier is not None and earlier.name != folder.target:
+                transfers.remap_folder(target_id, folder.folder_id, folder.target, folder.reasons)
+
+    def _forget(self, message_ids: Iterable[int]) -> None:
+        """Record that what was on its way into a folder that is gone has not arrived."""
+        transfers = self.archive.transfers
+        ids = iter(message_ids)
+        while step := list(islice(ids, _PAGE)):
+            gone = transfers.some(self.target.id, step)
+            sending = [each for each in gone if each.state is TransferState.SENDING]
+            transfers.record(
+                (), [replace(each, state=TransferState.PENDING, lost=()) for each in sending]
+            )
+
+    def _open(self, mail_target: MailTarget, name: str, selected: Selected | None) -> _Open:
+        selected = selected or mail_target.open(split_name(name))
+        uidnext = selected.state.uidnext
         if not uidnext:
             # RFC 3501 lets a server be silent about UIDNEXT: one more than the highest UID.
-            last = (
-                [described.message.uid for described in mail_target.describe(b"*")]
-                if state.exists
-                else []
-            )
+            last = mail_target.uids(b"*") if selected.state.exists else []
             uidnext = max(last, default=0) + 1
-        return _Open(name, selected, uidnext)
+        return _Open(name, selected, uidnext, uidnext - 1)
+
+    def _fail(self, name: str, source: str, error: RefusedError) -> None:
+        """Go on without a target folder, unless what is wrong with it passes."""
+        if error.retriable:
+            raise error
+        if name not in self._failed:
+            self._failed.add(name)
+            self.result.folders_failed += 1
+            self.progress.problem(source, None, str(error))
 
     # What is in doubt
 
     def _settle_all(self, mail_target: MailTarget) -> None:
-        transfers = self.archive.transfers
-        in_doubt = transfers.in_state(self.target.id, TransferState.SENDING)
-        in_doubt += transfers.unplaced(self.target.id)
-        for name in dict.fromkeys(transfer.folder for transfer in in_doubt):
-            self._settle(mail_target, name, [t for t in in_doubt if t.folder == name])
+        for name, ids in self.archive.transfers.in_doubt(self.target.id).items():
+            try:
+                self._settle(mail_target, mail_target.open(split_name(name)), name, ids)
+            except RefusedError as error:
+                if error.retriable or name in self._listed:
+                    self._fail(name, name, error)
+                else:
+                    self._forget(ids)
 
-    def _settle(self, mail_target: MailTarget, name: str, in_doubt: list[Transfer]) -> None:
-        try:
-            selected = mail_target.open(split_name(name))
-        except RefusedError as error:
-            if error.retriable:
-                raise
-            self.result.folders_failed += 1
-            self.progress.problem(name, None, str(error))
-            return
-        outcomes = settle(self.archive, mail_target, selected, in_doubt)
-        self.archive.transfers.record((), outcomes)
-        found = sum(outcome.state is TransferState.APPENDED for outcome in outcomes)
-        self.result.settled += found
-        self.steps += found
+    def _settle(
+        self, mail_target: MailTarget, selected: Selected, name: str, ids: Iterable[int]
+    ) -> None:
+        done = settle(self.archive, mail_target, selected, self.target.id, name, ids)
+        self.result.settled += done.found
+        self.steps += done.found
 
-    def _look_through(self, mail_target: MailTarget, names: dict[int, str]) -> None:
+    def _look_through(self, mail_target: MailTarget) -> None:
         """Take note of what the target had before us, once for each folder."""
         transfers = self.archive.transfers
+        unsent = transfers.unsent_totals(self.target.id)
         for mapped in transfers.folder_map(self.target.id).values():
-            if mapped.looked_through or mapped.folder_id not in names:
+            if mapped.looked_through or mapped.folder_id not in unsent:
                 continue
-            with suppress(RefusedError):
+            try:
                 selected = mail_target.open(split_name(mapped.name))
                 if selected.state.exists:
                     found = look_through(
-                        self.archive, mail_target, self.target.id, mapped, selected
+                        self.archive, mail_target, selected, self.target.id, mapped
                     )
-                    transfers.record((), found)
-                    self.result.already_there += len(found)
+                    self.result.already_there += found
+            except RefusedError as error:
+                # To send into a folder that nobody has looked into might double what is there.
+                self._fail(mapped.name, mapped.name, error)
+            else:
                 transfers.looked_through(self.target.id, mapped.folder_id)
                 self.steps += 1
 
     # Sending
 
-    def _send_folder(self, mail_target: MailTarget, source: str, name: str, ids: list[int]) -> None:
-        try:
-            folder = self._open(mail_target, name)
-        except RefusedError as error:
-            if error.retriable:
-                raise
-            self._tried.update(ids)
-            self.result.folders_failed += 1
-            self.progress.problem(source, None, str(error))
+    def _send_folder(
+        self, mail_target: MailTarget, source: str, name: str, ids: array[int]
+    ) -> None:
+        if not ids:
             return
         self.progress.folder(source, len(ids))
-        try:
-            for group in self._groups(mail_target, name, ids):
-                self._send_group(mail_target, folder, group)
-            self._drain(mail_target, folder, 0, 0)
-        except ConnectionLostError:
-            self._salvage(mail_target, folder)
-            raise
-        finally:
-            self._record(())
-        self._place(mail_target, folder)
-        if self._passing is not None:
-            raise self._passing
+        selected: Selected | None = None
+        for start in range(0, len(ids), _SPAN):
+            try:
+                folder = self._open(mail_target, name, selected)
+            except RefusedError as error:
+                self._fail(name, source, error)
+                return
+            try:
+                for group in self._groups(mail_target, name, ids[start : start + _SPAN]):
+                    self._send_group(mail_target, folder, group)
+                    if self._ending is not None:
+                        break
+                self._drain(mail_target, folder, 0, 0)
+            except ConnectionLostError:
+                self._salvage(mail_target, folder)
+                self._blame(next(iter(self._in_flight.values()), None))
+                raise
+            finally:
+                self._record(())
+            selected = self._place(mail_target, folder)
+            if self._ending is not None:
+                raise self._ending
 
     def _groups(
-        self, mail_target: MailTarget, name: str, ids: list[int]
+        self, mail_target: MailTarget, name: str, ids: array[int]
     ) -> Iterator[list[ArchivedMessage]]:
         """Yield messages in groups whose intent is recorded in one step."""
-        most = min(_GROUP_MESSAGES, mail_target.window.messages)
+        most = 1 if self._rate.is_limited else min(_GROUP_MESSAGES, mail_target.window.messages)
         group: list[ArchivedMessage] = []
         octets = 0
-        for number in ids:
-            message = self.archive.index.message(number)
-            if message is None or not self._is_to_send(message, name):
-                continue
-            group.append(message)
-            octets += message.size or 0
-            if len(group) >= most or octets >= _GROUP_OCTETS or self._rate.is_limited:
-                yield group
-                group, octets = [], 0
+        for start in range(0, len(ids), _PAGE):
+            for message in self.archive.index.some(ids[start : start + _PAGE]):
+                if not self._is_to_send(message, name):
+                    continue
+                group.append(message)
+                octets += message.size or 0
+                if len(group) >= most or octets >= _GROUP_OCTETS:
+                    yield group
+                    group, octets = [], 0
         if group:
             yield group
 
     def _is_to_send(self, message: ArchivedMessage, name: str) -> bool:
-        self._tried.add(message.id)
         if message.last_seen is None:
             return True
         there = self.archive.transfers.moved_to(message.id)
@@ -325,67 +412,69 @@ class _Run:
     def _send_group(
         self, mail_target: MailTarget, folder: _Open, group: list[ArchivedMessage]
     ) -> None:
-        if self._passing is not None:
-            return
         window = mail_target.window
-        intents = [
-            Transfer(
-                message.id,
-                self.target.id,
-                TransferState.SENDING,
-                folder.name,
-                uidnext_before=folder.uidnext,
-                uidvalidity=folder.selected.state.uidvalidity,
+        intents: list[Transfer] = []
+        flags: list[list[str]] = []
+        for message in group:
+            kept, lost = carried(message, folder.selected)
+            flags.append(kept)
+            intents.append(
+                Transfer(
+                    message.id,
+                    self.target.id,
+                    TransferState.SENDING,
+                    folder.name,
+                    uidnext_before=folder.uidnext,
+                    uidvalidity=folder.selected.state.uidvalidity,
+                    lost=lost,
+                )
             )
-            for message in group
-        ]
         self._record(intents)
-        for message, intent in zip(group, intents, strict=True):
+        for message, intent, kept in zip(group, intents, flags, strict=True):
+            if self._ending is not None:
+                # Nothing of it went out, and that is certain.
+                self._outcomes.append(replace(intent, state=TransferState.PENDING, lost=()))
+                continue
             self._rate.wait()
-            self._send(mail_target, folder, message, intent)
+            self._send(mail_target, _InFlight(message, intent), kept)
             self._drain(mail_target, folder, window.messages - 1, window.octets)
 
-    def _send(
-        self, mail_target: MailTarget, folder: _Open, message: ArchivedMessage, intent: Transfer
-    ) -> None:
-        flags, lost = carried(message, folder.selected)
-        if message.internaldate is None:
-            lost = (*lost, "INTERNALDATE")
+    def _send(self, mail_target: MailTarget, sent: _InFlight, flags: list[str]) -> None:
+        message, size = sent.message, sent.message.size or 0
         with self._verified(message) as file:
             if file is None:
                 reason = "its file no longer agrees with the index: see waystation check"
-                self._set_aside(message, folder.name, reason)
+                self._set_aside(message, sent.transfer.folder, reason)
                 self.progress.problem(message.folder, message.uid, reason)
                 self.result.damaged += 1
                 return
-            tag = mail_target.append(flags, message.internaldate, file, message.size or 0)
-        self._in_flight[tag] = _InFlight(message, intent, lost)
-        self._octets_in_flight += message.size or 0
+            try:
+                tag = mail_target.append(flags, message.internaldate, file, size)
+            except ConnectionLostError:
+                # Part of it may have gone out, or all.
+                self._in_flight[b""] = sent
+                raise
+            except OSError as error:
+                raise StorageError(message.path, error) from None
+        self._in_flight[tag] = sent
+        self._octets_in_flight += size
 
     @contextmanager
     def _verified(self, message: ArchivedMessage) -> Iterator[BinaryIO | None]:
         """Open a message's file once it is proven to be what was archived."""
-        path = self.archive.path / (message.path or "")
+        file: BinaryIO | None = None
         try:
-            file = path.open("rb", buffering=0)
+            path = self.archive.find(message)
+            if path is not None:
+                file = path.open("rb", buffering=0)
+                file = _proven(file, message)
         except OSError:
-            yield None
-            return
-        with file:
-            if (message.size or 0) <= _WHOLE:
-                octets = file.read(_WHOLE + 1)
-                is_whole = len(octets) == message.size
-                is_same = is_whole and hashlib.sha256(octets).hexdigest() == message.sha256
-                yield io.BytesIO(octets) if is_same else None
-                return
-            digest = hashlib.sha256()
-            size = 0
-            while block := file.read(_BLOCK):
-                digest.update(block)
-                size += len(block)
-            file.seek(0)
-            is_same = size == message.size and digest.hexdigest() == message.sha256
-            yield file if is_same else None
+            file = None
+        try:
+            yield file
+        finally:
+            if file is not None:
+                file.close()
 
     # Answers
 
@@ -405,22 +494,46 @@ class _Run:
             self._appended(folder, sent, answer)
             return
         refused = RefusedError("APPEND", answer.reply)
-        if refused.retriable:
-            self._outcomes.append(
-                replace(sent.transfer, state=TransferState.PENDING, reply=answer.reply)
-            )
-            self._tried.discard(sent.message.id)
-            self._passing = refused
-            return
+        if _GONE.search(answer.text) and self._may_recreate(folder.name):
+            self._try_later(sent, answer, _FolderGoneError(folder.name, answer.reply))
+        elif refused.retriable and self._blame(sent) < _GIVEN_UP:
+            self._try_later(sent, answer, refused)
+        else:
+            self._refused(sent, answer.reply)
+            self._full_in_a_row = self._full_in_a_row + 1 if _FULL.search(answer.text) else 0
+            if self._full_in_a_row >= _FULL_IN_A_ROW:
+                self._ending = TargetFullError(self.target.name, answer.reply)
+
+    def _may_recreate(self, name: str) -> bool:
+        """Whether a folder that is gone is to be created once more in this run."""
+        if isinstance(self._ending, _FolderGoneError):
+            return True  # all that is in flight meets the same end
+        may = name not in self._recreated
+        self._recreated.add(name)
+        return may
+
+    def _try_later(self, sent: _InFlight, answer: Tagged, why: WaystationError) -> None:
         self._outcomes.append(
-            replace(sent.transfer, state=TransferState.REFUSED, reply=answer.reply)
+            replace(sent.transfer, state=TransferState.PENDING, reply=answer.reply, lost=())
         )
+        self._ending = self._ending or why
+
+    def _blame(self, sent: _InFlight | None) -> int:
+        """Count that a message made trouble; return how often it has."""
+        if sent is None:
+            return 0
+        number = sent.message.id
+        times = self._trouble[number] = self._trouble.get(number, 0) + 1
+        return times
+
+    def _refused(self, sent: _InFlight, reply: str) -> None:
+        self._outcomes.append(
+            replace(sent.transfer, state=TransferState.REFUSED, reply=reply, lost=())
+        )
+        self._done.add(sent.message.id)
         self.result.refused += 1
         self.steps += 1
-        self.progress.problem(sent.message.folder, sent.message.uid, answer.reply)
-        self._full_in_a_row = self._full_in_a_row + 1 if _FULL.search(answer.text) else 0
-        if self._full_in_a_row >= _FULL_IN_A_ROW:
-            raise TargetFullError(self.target.name, answer.reply)
+        self.progress.problem(sent.message.folder, sent.message.uid, reply)
 
     def _appended(self, folder: _Open, sent: _InFlight, answer: Tagged) -> None:
         self._full_in_a_row = 0
@@ -428,25 +541,46 @@ class _Run:
         self.result.appended += 1
         self.result.octets += sent.message.size or 0
         self.progress.advance(1, sent.message.size or 0)
-        outcome = replace(
-            sent.transfer, state=TransferState.APPENDED, reply=answer.reply, lost=sent.lost
-        )
+        self._trouble.pop(sent.message.id, None)
+        outcome = replace(sent.transfer, state=TransferState.APPENDED, reply=answer.reply)
         place = answer.appenduid
         if place is not None and _is_believable(folder, place):
-            folder.uidnext = place[1] + 1
+            folder.highest = place[1]
+            folder.placed.append(sent.message.id)
             outcome = replace(outcome, uidvalidity=place[0], uid=place[1])
         else:
             # It is there: the server said OK. Where, is looked up when the window is empty.
-            self._unplaced.append(outcome)
+            folder.unplaced.append(sent.message.id)
         self._outcomes.append(outcome)
 
-    def _place(self, mail_target: MailTarget, folder: _Open) -> None:
-        """Look up the UIDs of what was appended and not told where."""
-        if self._unplaced:
-            waiting, self._unplaced = self._unplaced, []
+    def _place(self, mail_target: MailTarget, folder: _Open) -> Selected | None:
+        """Look up the UIDs of what was appended and not told where, or told a lie.
+
+        Returns what the folder says of itself now, if it was asked.
+        """
+        if not folder.unplaced and not folder.placed:
+            return None
+        try:
             selected = mail_target.open(split_name(folder.name))
-            outcomes = settle(self.archive, mail_target, selected, waiting)
-            self.archive.transfers.record((), outcomes)
+            is_lie = 0 < selected.state.uidnext <= folder.highest
+            if is_lie:
+                self._withdraw(folder.placed)
+                folder.unplaced.extend(folder.placed)
+            if folder.unplaced:
+                self._settle(mail_target, selected, folder.name, folder.unplaced)
+        except RefusedError as error:
+            if error.retriable:
+                raise
+            # They are there; only the UIDs stay unknown until the next run asks again.
+            return None
+        return selected
+
+    def _withdraw(self, message_ids: Iterable[int]) -> None:
+        """Record that the UIDs of these are not known after all."""
+        ids = iter(message_ids)
+        while step := list(islice(ids, _PAGE)):
+            told = self.archive.transfers.some(self.target.id, step)
+            self.archive.transfers.record((), [replace(each, uid=None) for each in told])
 
     def _salvage(self, mail_target: MailTarget, folder: _Open) -> None:
         """Take the answers that arrived before the connection broke."""
@@ -461,6 +595,7 @@ class _Run:
         self._outcomes.append(
             Transfer(message.id, self.target.id, TransferState.SET_ASIDE, name, reply=reason)
         )
+        self._done.add(message.id)
         self.result.set_aside += 1
         self.steps += 1
 
@@ -475,22 +610,45 @@ class TargetFullError(WaystationError):
         )
 
 
-def carried(message: ArchivedMessage, selected: Selected) -> tuple[list[str], tuple[str, ...]]:
-    """Return the flags and keywords that a folder keeps, and those that are lost on it."""
-    kept: list[str] = []
-    lost: list[str] = []
-    for flag in message.flags:
-        (kept if flag.lower() in selected.permanent_flags else lost).append(flag)
-    for keyword in message.keywords:
-        is_kept = selected.takes_keywords or keyword.lower() in selected.permanent_flags
-        (kept if is_kept and _ATOM.fullmatch(keyword) else lost).append(keyword)
-    return kept, tuple(lost)
+class _FolderGoneError(WaystationError):
+    """A folder was removed while we sent into it; it is created again."""
+
+    def __init__(self, name: str, reply: str) -> None:
+        super().__init__(f"the target's folder {plain(name)} is gone: {reply}")
+
+    @property
+    def retriable(self) -> bool:
+        return True
+
+
+def _proven(file: BinaryIO, message: ArchivedMessage) -> BinaryIO | None:
+    """Return a message's file to be sent, or None where it is not what was archived."""
+    is_same = False
+    try:
+        if (message.size or 0) <= _WHOLE:
+            octets = file.read((message.size or 0) + 1)
+            is_same = (
+                len(octets) == message.size and hashlib.sha256(octets).hexdigest() == message.sha256
+            )
+            file.close()
+            return io.BytesIO(octets) if is_same else None
+        digest = hashlib.sha256()
+        size = 0
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            size += len(block)
+        file.seek(0)
+        is_same = size == message.size and digest.hexdigest() == message.sha256
+        return file if is_same else None
+    finally:
+        if not is_same:
+            file.close()
 
 
 def _is_believable(folder: _Open, place: tuple[int, int]) -> bool:
     """Whether an APPENDUID can be true: this folder's UIDVALIDITY, and a UID not yet given."""
     uidvalidity, uid = place
-    return uidvalidity == folder.selected.state.uidvalidity and uid >= folder.uidnext
+    return uidvalidity == folder.selected.state.uidvalidity and uid > folder.highest
 
 
 def totals(result: Imported) -> dict[str, int]:

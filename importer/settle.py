@@ -1,158 +1,375 @@
-"""Looking into the target: what of ours is there, before anything is sent (again)."""
+"""Looking into the target: what of ours is there, before anything is sent (again).
+
+What lies in the folder is compared with what the transfer log says of it, by Message-ID, Date,
+From and Subject, by INTERNALDATE, and in the end by content. So neither a lost answer nor one
+that lies, nor a renumbered folder, nor a stranger's message leads to a wrong conclusion.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections import deque
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
-from importer.digest import digest_of
-from importer.match import Ours, There, match
-from store.headers import fingerprint
+from importer.digest import Content, content_of
+from importer.flags import carried
+from importer.match import NO_HEADERS, Ours, There, match
+from store.headers import LONGEST_HEAD, fingerprint
 from store.index import received_of
+from store.lookup import Found, Lookup, Sought
 from store.transfers import Transfer, TransferState
+from waystation.errors import UnusableFolderError
+from waystation.model import split_name
+from waystation.wire import uid_sets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from array import array
+    from collections.abc import Iterable, Iterator
 
     from importer.target import MailTarget
     from store.archive import Archive
     from store.index import ArchivedMessage
     from store.transfers import MappedFolder
     from waystation.imap import Selected
+    from waystation.wire import Described
 
-_HEAD = 64 * 1024
+T = TypeVar("T")
+
+_STEP = 500
+_CONTENTS_A_COMMAND = 100
 _FOUND = "found in the target after its answer was lost"
+_SURE, _IN_DOUBT, _DELETED = range(3)
+"""Who chooses first among equal messages: what was taken, what may have been, what is gone."""
+
+
+@dataclass(slots=True)
+class Settled:
+    """What has become of messages in doubt, in numbers."""
+
+    found: int = 0
+    """They had arrived although the answer was lost."""
+    pending: int = 0
+    """They had not, and are to be sent again."""
 
 
 def settle(
-    archive: Archive, target: MailTarget, selected: Selected, in_doubt: list[Transfer]
-) -> list[Transfer]:
-    """Return what has become of each transfer in doubt: appended, with its UID, or pending.
-
-    Only UIDs at or above the recorded UIDNEXT are looked at, in the folder that is open; the
-    whole folder, where its UIDVALIDITY is another one by now. What the server once answered
-    OK to stays appended, also where it cannot be found.
-    """
-    uidvalidity = selected.state.uidvalidity
-    ours: list[Ours] = []
-    for transfer in in_doubt:
-        message = archive.index.message(transfer.message_id)
-        if message is not None:
-            is_same = transfer.uidvalidity == uidvalidity
-            ours.append(_ours(archive, message, (transfer.uidnext_before or 1) if is_same else 1))
-    lowest = min((message.lowest_uid for message in ours), default=1)
-    first = in_doubt[0]
-    found = _there(archive, target, selected, first.target_id, first.folder, lowest)
-    pairs = _match(archive, target, ours, found, trust_headers=True)
-    return [
-        _outcome(transfer, uidvalidity, pairs.get(transfer.message_id)) for transfer in in_doubt
-    ]
-
-
-def look_through(
-    archive: Archive,
-    target: MailTarget,
-    target_id: int,
-    mapped: MappedFolder,
-    selected: Selected,
-) -> list[Transfer]:
-    """Return which messages a folder of the target had before we came."""
-    ours = []
-    for number in archive.transfers.unsent(target_id, mapped.folder_id):
-        message = archive.index.message(number)
-        if message is not None:
-            ours.append(_ours(archive, message, 0))
-    if not ours:
-        return []
-    found = _there(archive, target, selected, target_id, mapped.name, 1)
-    pairs = _match(archive, target, ours, found, trust_headers=False)
-    return [
-        Transfer(
-            message_id,
-            target_id,
-            TransferState.ALREADY_THERE,
-            mapped.name,
-            uidvalidity=selected.state.uidvalidity,
-            uid=uid,
-            reply="the target had it before",
-        )
-        for message_id, uid in pairs.items()
-    ]
-
-
-def _outcome(transfer: Transfer, uidvalidity: int, uid: int | None) -> Transfer:
-    is_in_doubt = transfer.state is TransferState.SENDING
-    if uid is not None:
-        return replace(
-            transfer,
-            state=TransferState.APPENDED if is_in_doubt else transfer.state,
-            uidvalidity=uidvalidity,
-            uid=uid,
-            reply=transfer.reply or _FOUND,
-        )
-    if is_in_doubt:
-        return replace(transfer, state=TransferState.PENDING, uidvalidity=None)
-    return transfer
-
-
-def _match(
-    archive: Archive,
-    target: MailTarget,
-    ours: Iterable[Ours],
-    there: Iterable[There],
-    *,
-    trust_headers: bool,
-) -> dict[int, int]:
-    def content_of_ours(message_id: int) -> tuple[tuple[str, str], int]:
-        message = archive.index.message(message_id)
-        if message is None or message.path is None:
-            return ("", ""), 0
-        digest = digest_of(archive.path / message.path)
-        return digest.values, digest.crlf_size
-
-    return match(ours, there, content_of_ours, target.digest, trust_headers=trust_headers)
-
-
-def _there(
     archive: Archive,
     target: MailTarget,
     selected: Selected,
     target_id: int,
     name: str,
-    lowest: int,
-) -> list[There]:
-    """Return the messages of the open folder that no row of the ledger accounts for."""
-    if not selected.state.exists:
-        return []
+    message_ids: Iterable[int],
+) -> Settled:
+    """Find out what has become of messages in doubt, and record it: appended, or pending.
+
+    The folder is the open one. Only UIDs at or above the recorded UIDNEXT are looked at; the
+    whole folder, where its UIDVALIDITY is another one by now: all that lies in it is then
+    looked up again, so that no copy is taken for two messages. What the server once answered OK
+    to stays appended, also where it cannot be found.
+
+    Raises:
+        RefusedError: the folder does not show what it holds, and nothing can be said.
+    """
+    transfers = archive.transfers
     uidvalidity = selected.state.uidvalidity
-    return [
-        There(
-            described.message.uid,
-            fingerprint(described.header),
-            received_of(described.message.internaldate),
-            described.size,
+    ids = list(dict.fromkeys(message_ids))
+    in_doubt = list(_transfers(archive, target_id, ids))
+    if any(transfer.uidvalidity != uidvalidity for transfer in in_doubt):
+        ids = list(dict.fromkeys((*ids, *transfers.strays(target_id, name, uidvalidity))))
+    lowest = min((_lowest(transfer, uidvalidity) for transfer in in_doubt), default=1)
+    lookup = Lookup(archive.database)
+    _list_folder(target, name, selected, lookup, lowest)
+    for step in _steps(ids):
+        sending = {t.message_id: t for t in transfers.some(target_id, step)}
+        lookup.seek(
+            _sought(
+                archive,
+                message,
+                _lowest(sending[message.id], uidvalidity),
+                _IN_DOUBT if sending[message.id].state is TransferState.SENDING else _SURE,
+            )
+            for message in archive.index.some(step)
         )
-        for described in target.describe(b"%d:*" % lowest)
+    claims = transfers.claims(target_id, name, uidvalidity, lowest)
+    proven = _prove(archive, lookup, target_id, claims, selected.state.uidnext)
+    result = Settled()
+    for pairs in _steps(_pairs(archive, target, lookup, proven)):
+        result.found += _record_found(archive, selected, target_id, dict(pairs))
+    for step in _steps(ids):
+        unfound = [
+            replace(transfer, state=TransferState.PENDING, uidvalidity=None, lost=())
+            for transfer in transfers.some(target_id, step)
+            if transfer.state is TransferState.SENDING
+        ]
+        transfers.record((), unfound)
+        result.pending += len(unfound)
+    return result
+
+
+def look_through(
+    archive: Archive,
+    target: MailTarget,
+    selected: Selected,
+    target_id: int,
+    mapped: MappedFolder,
+) -> int:
+    """Record which messages the open folder had before we came; return how many.
+
+    Raises:
+        RefusedError: the folder does not show what it holds, and nothing can be said.
+    """
+    uidvalidity = selected.state.uidvalidity
+    if strays := archive.transfers.strays(target_id, mapped.name, uidvalidity):
+        settle(archive, target, selected, target_id, mapped.name, strays)
+    lookup = Lookup(archive.database)
+    _list_folder(target, mapped.name, selected, lookup, 1)
+    lookup.strike_owned(target_id, mapped.name, uidvalidity)
+    for step in _steps(archive.transfers.unsent(target_id, mapped.folder_id)):
+        lookup.seek(
+            _sought(archive, message, 0, _IN_DOUBT)
+            for message in archive.index.some(step)
+            if lookup.has_received(received_of(message.internaldate))
+        )
+    count = 0
+    for pairs in _steps(_pairs(archive, target, lookup, None)):
+        uids = dict(pairs)
+        there = [
+            Transfer(
+                message.id,
+                target_id,
+                TransferState.ALREADY_THERE,
+                mapped.name,
+                uidvalidity=uidvalidity,
+                uid=uids[message.id],
+                reply="the target had it before",
+                lost=carried(message, selected)[1],
+            )
+            for message in archive.index.some(uids)
+        ]
+        archive.transfers.record((), there)
+        count += len(there)
+    return count
+
+
+def fingerprint_of(archive: Archive, message: ArchivedMessage) -> str:
+    """Return the fingerprint of a message's file; that of no headers where it cannot be read."""
+    path = archive.find(message)
+    if path is None:
+        return NO_HEADERS
+    try:
+        with path.open("rb", buffering=0) as file:
+            return fingerprint(file.read(LONGEST_HEAD))
+    except OSError:
+        return NO_HEADERS
+
+
+def archived_content(archive: Archive, message: ArchivedMessage) -> Content:
+    """Return the content that was archived, whatever has become of the file since.
+
+    Of a file that is altered or gone only the hash of the exact octets is known.
+    """
+    sha256 = message.sha256 or ""
+    path = archive.find(message)
+    try:
+        content = content_of(path) if path is not None else None
+    except OSError:
+        content = None
+    return content if content is not None and content.exact == sha256 else Content(sha256, "", "")
+
+
+def _list_folder(
+    target: MailTarget, name: str, selected: Selected, lookup: Lookup, lowest: int
+) -> None:
+    """Take in every message of the open folder from a UID on, or say that it cannot be done."""
+    if not selected.state.exists:
+        return
+    among = b"%d:*" % lowest
+    for step in _steps(target.describe(among)):
         # RFC 9051 section 6.4.9: n:* holds the last message, however low its UID is.
-        if described.message.uid >= lowest
-        and archive.transfers.owner(target_id, name, uidvalidity, described.message.uid) is None
-    ]
+        lookup.found(_found(each) for each in step if each.message.uid >= lowest)
+    # Some servers leave messages out of an answer without a word.
+    for uid in target.uids(among):
+        if uid >= lowest and lookup.at(uid) is None:
+            lookup.found(_found(each) for each in target.describe(b"%d" % uid))
+            if lookup.at(uid) is None and uid in target.uids(b"%d" % uid):
+                raise UnusableFolderError(f"it lists UID {uid} and does not describe it")
+    if lowest == 1 and lookup.count() < selected.state.exists:
+        exists = target.open(split_name(name), read_only=True).state.exists
+        if lookup.count() < exists:
+            raise UnusableFolderError(
+                f"it says it holds {exists} messages and shows {lookup.count()} of them"
+            )
 
 
-def _ours(archive: Archive, message: ArchivedMessage, lowest_uid: int) -> Ours:
-    return Ours(
+def _prove(
+    archive: Archive, lookup: Lookup, target_id: int, claims: array[int], uidnext: int
+) -> deque[tuple[int, int]]:
+    """Strike what lies where the transfer log says; look for the rest. Return some of it.
+
+    An APPENDUID may have lied, and another message lie there.
+    """
+    proven: deque[tuple[int, int]] = deque(maxlen=4)
+    for step in _steps(claims):
+        messages = {message.id: message for message in archive.index.some(step)}
+        agreeing: list[int] = []
+        doubtful: list[Sought] = []
+        for transfer in archive.transfers.some(target_id, step):
+            uid = transfer.uid or 0
+            found = lookup.at(uid)
+            # A UID that was never given tells of a lie, one that is gone of a deletion.
+            is_deleted = found is None and not 0 < uidnext <= uid
+            message = messages[transfer.message_id]
+            sought = _sought(
+                archive,
+                message,
+                transfer.uidnext_before or 1,
+                _DELETED if is_deleted else _SURE,
+                uid,
+            )
+            if (
+                found is not None
+                and found.fingerprint == sought.fingerprint != NO_HEADERS
+                and sought.received in (None, found.received)
+                and lookup.is_alone(found)
+            ):
+                agreeing.append(found.uid)
+                proven.append((transfer.message_id, found.uid))
+            else:
+                doubtful.append(sought)
+        lookup.strike(agreeing)
+        lookup.seek(doubtful)
+    return proven
+
+
+def _pairs(
+    archive: Archive, target: MailTarget, lookup: Lookup, proven: Iterable[tuple[int, int]] | None
+) -> Iterator[tuple[int, int]]:
+    """Yield message ids and UIDs of what is there.
+
+    ``proven`` are messages of ours whose place is known. They tell whether this server stores
+    other content than it was sent; with None it is taken not to.
+    """
+    while uids := lookup.candidates(_STEP):
+        for among in uid_sets(uids, _CONTENTS_A_COMMAND):
+            lookup.contents(
+                (uid, (content.exact, content.tidy, content.body))
+                for uid, content in target.contents(among)
+            )
+    kept = changed = 0
+    while groups := lookup.groups(_STEP):
+        for group in groups:
+            pairs, changed_here = _match(archive, lookup, group, is_rewriting=False)
+            kept += len(pairs)
+            changed += changed_here
+            yield from pairs.items()
+    if not changed or proven is None:
+        return
+    for is_kept in _samples(archive, target, proven):
+        kept += is_kept
+        changed += not is_kept
+    # One message that differs is another message; several are a habit of the server.
+    if changed < 2 or changed <= kept:
+        return
+    lookup.try_again()
+    while groups := lookup.groups(_STEP):
+        for group in groups:
+            yield from _match(archive, lookup, group, is_rewriting=True)[0].items()
+
+
+def _match(
+    archive: Archive, lookup: Lookup, group: tuple[str, int | None], *, is_rewriting: bool
+) -> tuple[dict[int, int], int]:
+    sought = lookup.sought_of(*group)
+    messages = {m.id: m for m in archive.index.some(each.message_id for each in sought)}
+    matched = match(
+        [
+            Ours(
+                each.message_id,
+                messages[each.message_id].size or 0,
+                archived_content(archive, messages[each.message_id]),
+                each.lowest_uid,
+                each.uid,
+            )
+            for each in sought
+        ],
+        [
+            There(each.uid, each.size, Content(*each.content) if each.content else None)
+            for each in lookup.found_of(*group)
+        ],
+        has_headers=group[0] != NO_HEADERS,
+        is_rewriting=is_rewriting,
+    )
+    lookup.paired(matched.pairs)
+    lookup.was_tried(*group)
+    return matched.pairs, matched.changed
+
+
+def _samples(
+    archive: Archive, target: MailTarget, proven: Iterable[tuple[int, int]]
+) -> Iterator[bool]:
+    """Yield, for messages whose place is known, whether the server has kept their content."""
+    for message_id, uid in proven:
+        message = archive.index.message(message_id)
+        there = dict(target.contents(b"%d" % uid)).get(uid)
+        if message is not None and there is not None:
+            yield archived_content(archive, message).body == there.body
+
+
+def _record_found(
+    archive: Archive, selected: Selected, target_id: int, uids: dict[int, int]
+) -> int:
+    """Record where messages were found; return how many of them were in doubt."""
+    before = archive.transfers.some(target_id, uids)
+    sending = {each.message_id for each in before if each.state is TransferState.SENDING}
+    archive.transfers.record(
+        (),
+        [
+            replace(
+                each,
+                state=TransferState.APPENDED if each.message_id in sending else each.state,
+                uidvalidity=selected.state.uidvalidity,
+                uid=uids[each.message_id],
+                reply=each.reply or _FOUND,
+            )
+            for each in before
+        ],
+    )
+    return len(sending)
+
+
+def _transfers(archive: Archive, target_id: int, ids: Iterable[int]) -> Iterator[Transfer]:
+    for step in _steps(ids):
+        yield from archive.transfers.some(target_id, step)
+
+
+def _steps(each: Iterable[T]) -> Iterator[list[T]]:
+    waiting = iter(each)
+    while step := list(islice(waiting, _STEP)):
+        yield step
+
+
+def _lowest(transfer: Transfer, uidvalidity: int) -> int:
+    return (transfer.uidnext_before or 1) if transfer.uidvalidity == uidvalidity else 1
+
+
+def _sought(
+    archive: Archive, message: ArchivedMessage, lowest: int, rank: int, uid: int | None = None
+) -> Sought:
+    return Sought(
         message.id,
-        fingerprint(head_of(archive, message)),
+        fingerprint_of(archive, message),
         received_of(message.internaldate),
-        message.size or 0,
-        lowest_uid,
+        lowest,
+        rank,
+        uid,
     )
 
 
-def head_of(archive: Archive, message: ArchivedMessage) -> bytes:
-    """Return the first octets of a message's file; none where it cannot be read."""
-    try:
-        with (archive.path / (message.path or "")).open("rb") as file:
-            return file.read(_HEAD)
-    except OSError:
-        return b""
+def _found(described: Described) -> Found:
+    return Found(
+        described.message.uid,
+        fingerprint(described.header),
+        received_of(described.message.internaldate),
+        described.size,
+    )

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
+    from importer.digest import Content
     from importer.folders import TargetFolders
     from waystation.imap import Selected
     from waystation.wire import Described, Tagged
@@ -53,11 +54,11 @@ class MailTarget(Protocol):
     def describe(self, uids: bytes) -> Iterator[Described]:
         """Yield the description of each message of a UID set in the open folder."""
 
-    def digest(self, uid: int) -> tuple[str, str] | None:
-        """Return the sha256 of a message in the open folder, as it is and with CRLF line ends.
+    def uids(self, among: bytes) -> list[int]:
+        """Return which of a UID set the open folder holds, ascending."""
 
-        None where the server does not hand it out.
-        """
+    def contents(self, uids: bytes) -> Iterator[tuple[int, Content]]:
+        """Yield UID and content of the messages of a UID set, as far as they are handed out."""
 
     def append(
         self,

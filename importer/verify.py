@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from importer.digest import digest_of
-from importer.settle import head_of, settle
+from importer.settle import archived_content, fingerprint_of, settle
 from store.finding import Cause, Finding
 from store.headers import fingerprint
 from store.index import received_of
@@ -42,7 +41,7 @@ def verify(
 
     Each message is looked up by its UID; headers, size, INTERNALDATE and flags are compared.
     Where the size is another one, and with ``deep`` always, the content is fetched and
-    compared, line ends apart. What agrees becomes ``verified``.
+    compared, CR and NUL apart. What agrees becomes ``verified``.
     """
     mail_target.folders()  # so that folders are opened by the names the server gave them
     unsent = archive.transfers.unsent_totals(target.id)
@@ -76,46 +75,84 @@ def _folder(
 ) -> Iterator[Finding]:
     try:
         selected = mail_target.open(split_name(name), read_only=True)
+        uidvalidity = selected.state.uidvalidity
+        if strays := archive.transfers.strays(target.id, name, uidvalidity):
+            # The folder was renumbered, or never said the UIDs: find them by what they are.
+            settle(archive, mail_target, selected, target.id, name, strays)
     except RefusedError as error:
         if error.retriable:
             raise
-        lost = len(archive.transfers.arrived(target.id, name))
-        compared.messages += lost
-        compared.different += lost
-        text = f"{name} cannot be opened in the target ({error.reply}); {lost} messages are missing"
-        yield Finding(Cause.FOLDER, name, None, None, text)
+        yield from _unopened(archive, target, name, error, compared)
         return
-    uidvalidity = selected.state.uidvalidity
-    if strays := archive.transfers.strays(target.id, name, uidvalidity):
-        # The folder was renumbered, or never said the UIDs: find them by what they are.
-        archive.transfers.record((), settle(archive, mail_target, selected, strays))
-    arrived = archive.transfers.arrived(target.id, name)
-    compared.others += max(0, selected.state.exists - len(arrived))
-    waiting = iter(arrived)
+    ours_there = 0
+    waiting = iter(archive.transfers.arrived(target.id, name))
     while ids := list(islice(waiting, _MESSAGES_A_COMMAND)):
-        found_rows = (archive.transfers.of(number, target.id) for number in ids)
-        group = [transfer for transfer in found_rows if transfer is not None]
-        here = {t.uid: t for t in group if t.uid is not None and t.uidvalidity == uidvalidity}
-        there: dict[int, Described] = {}
-        if here and selected.state.exists:
-            for uids in uid_sets(sorted(here), _MESSAGES_A_COMMAND):
-                there |= {found.message.uid: found for found in mail_target.describe(uids)}
-        verified = []
+        group = archive.transfers.some(target.id, ids)
+        here = {t.uid for t in group if t.uid is not None and t.uidvalidity == uidvalidity}
+        there = _described(mail_target, sorted(here)) if selected.state.exists else {}
+        ours_there += len(there)
+        verified: list[int] = []
+        differing: list[int] = []
+        messages = {message.id: message for message in archive.index.some(ids)}
         for transfer in group:
-            message = archive.index.message(transfer.message_id)
-            if message is None:
-                continue
-            found = there.get(transfer.uid or 0) if transfer.uid in here else None
+            message = messages[transfer.message_id]
+            is_here = transfer.uidvalidity == uidvalidity
+            found = there.get(transfer.uid or 0) if is_here else None
             differences = list(_compare(archive, mail_target, transfer, message, found, deep=deep))
             compared.messages += 1
             if differences:
                 compared.different += 1
+                differing.append(message.id)
                 yield from differences
             else:
                 compared.equal += 1
-                verified.append(transfer.message_id)
+                verified.append(message.id)
             progress.advance(1, message.size or 0)
         archive.transfers.verified(target.id, verified)
+        archive.transfers.differing(target.id, differing)
+    compared.others += max(0, selected.state.exists - ours_there)
+
+
+def _unopened(
+    archive: Archive, target: Target, name: str, error: RefusedError, compared: Compared
+) -> Iterator[Finding]:
+    """Yield, for each archived folder, how much of it is in a folder that cannot be looked at."""
+    lost: dict[str, int] = {}
+    waiting = iter(archive.transfers.arrived(target.id, name))
+    while ids := list(islice(waiting, _MESSAGES_A_COMMAND)):
+        for message in archive.index.some(ids):
+            lost[message.folder] = lost.get(message.folder, 0) + 1
+        archive.transfers.differing(target.id, ids)
+    for source, count in lost.items():
+        compared.messages += count
+        compared.different += count
+        text = (
+            f"{name} cannot be looked at in the target ({error}); {count} messages should lie there"
+        )
+        yield Finding(Cause.FOLDER, source, None, None, text)
+
+
+def _described(mail_target: MailTarget, uids: list[int]) -> dict[int, Described]:
+    """Return what the open folder shows of these UIDs.
+
+    Exchange answers NO and a part where one is gone, others leave some out: what did not come
+    is asked for once more, by itself.
+    """
+    found: dict[int, Described] = {}
+
+    def ask(among: bytes) -> None:
+        try:
+            found.update((each.message.uid, each) for each in mail_target.describe(among))
+        except RefusedError as error:
+            if error.retriable:
+                raise
+
+    for among in uid_sets(uids, _MESSAGES_A_COMMAND):
+        ask(among)
+    for among in uid_sets([uid for uid in uids if uid not in found], _MESSAGES_A_COMMAND):
+        for uid in mail_target.uids(among):
+            ask(b"%d" % uid)
+    return {uid: found[uid] for uid in uids if uid in found}
 
 
 def _compare(
@@ -140,11 +177,10 @@ def _compare(
     if message.internaldate is not None and received_of(there.internaldate) != received_of(
         message.internaldate
     ):
-        is_date = there.internaldate is not None
-        said = there.internaldate.isoformat() if is_date and there.internaldate else "none"
+        said = there.internaldate.isoformat() if there.internaldate else "none"
         text = f"INTERNALDATE is {said}, archived {message.internaldate.isoformat()}"
         yield _about(message, Cause.DATE, text)
-    if fingerprint(found.header) != fingerprint(head_of(archive, message)):
+    if fingerprint(found.header) != fingerprint_of(archive, message):
         yield _about(message, Cause.HEADER, "Message-ID, Date, From or Subject differ")
     elif deep or found.size != message.size:
         yield from _compare_content(archive, mail_target, message, there.uid)
@@ -153,12 +189,12 @@ def _compare(
 def _compare_content(
     archive: Archive, mail_target: MailTarget, message: ArchivedMessage, uid: int
 ) -> Iterator[Finding]:
-    hashes = mail_target.digest(uid)
-    ours = digest_of(archive.path / (message.path or ""))
-    if hashes is None:
+    there = dict(mail_target.contents(b"%d" % uid)).get(uid)
+    ours = archived_content(archive, message)
+    if there is None:
         yield _about(message, Cause.CONTENT, "the target does not hand it out")
-    elif not set(hashes) & set(ours.values):
-        text = f"the content differs (sha256 {hashes[0]}, archived {message.sha256})"
+    elif there.exact != ours.exact and there.tidy != ours.tidy:
+        text = f"the content differs (sha256 {there.exact}, archived {ours.exact})"
         yield _about(message, Cause.CONTENT, text)
 
 

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 
-class Crash(BaseException):  # noqa: N818 - it stands for a power cut, not for an error
+WINDOW = Window(8, 100_000)
+
+
+class Crash(BaseException):
     """The process ends here."""
 
 
@@ -58,7 +61,7 @@ class MemoryServer:
         self,
         *,
         uidplus: bool = True,
-        window: Window = Window(8, 100_000),
+        window: Window = WINDOW,
         delimiter: str | None = "/",
         prefix: tuple[str, ...] = (),
         says_uidnext: bool = True,

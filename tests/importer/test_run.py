@@ -1,0 +1,960 @@
+"""An import, told in stories: what arrives, what is in the ledger, what is not sent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from importer.run import TargetFullError
+from importer.target import Window
+from store.transfers import TransferState
+from tests.fakes.imap_server import Answer, Cut, CutInLiteral, ImapServer
+from tests.fakes.mailbox import Mailboxes
+from tests.fakes.memory_target import Crash, MemoryServer
+from tests.importer.support import NOON, Mail, connector, mail, server
+from waystation.errors import ConnectionLostError, RefusedError
+from waystation.model import SpecialUse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+APPENDED = TransferState.APPENDED
+TWIN = b"Message-ID: <twin@x>\r\nSubject: twin\r\n\r\nTwin.\r\n"
+BARE = b"\r\nNo headers at all.\r\n"
+BARE_LF = b"Subject: lf\n\nOne.\nTwo.\r\nThree.\n"
+
+
+def fill(archive: Mail) -> None:
+    """Put in a bit of everything that is hard to tell apart."""
+    archive.add(TWIN)
+    archive.add(TWIN)
+    archive.add(b"Message-ID: <twin@x>\r\nSubject: twin\r\n\r\nTwim.\r\n")
+    archive.add(BARE)
+    archive.add(b"\r\nNo headers at ALL.\r\n")
+    archive.add(BARE_LF)
+    archive.add(mail("undated"), date=None)
+    archive.add(mail(1), flags=("\\Seen",), keywords=("todo",))
+    archive.add(TWIN, "Sent", special_use=SpecialUse.SENT)
+
+
+# --- what arrives
+
+
+def test_everything_arrives_with_its_flags_and_date(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    message = mail_archive.add(mail(1), flags=("\\Seen", "\\Flagged"), keywords=("todo",))
+
+    result = mail_archive.replay(target.connect)
+
+    (there,) = target.user.folder("INBOX").messages
+    assert (there.body, there.flags) == (mail(1), {"\\Seen", "\\Flagged", "todo"})
+    assert there.internaldate == NOON
+    assert (result.appended, result.is_complete) == (1, True)
+    assert mail_archive.place_of(message) == ("INBOX", there_uidvalidity(target), there.uid)
+
+
+def there_uidvalidity(target: MemoryServer, name: str = "INBOX") -> int:
+    return target.user.folder(name).uidvalidity
+
+
+def test_a_second_run_sends_nothing(mail_archive: Mail, target: MemoryServer) -> None:
+    fill(mail_archive)
+    mail_archive.replay(target.connect)
+    sent = target.appends
+
+    result = mail_archive.replay(target.connect)
+
+    assert target.appends == sent == 9
+    assert (result.appended, result.already_there) == (0, 0)
+    assert target.everything() == mail_archive.expected()
+
+
+def test_what_is_archived_later_is_sent_by_the_next_run(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(TWIN)
+    mail_archive.replay(target.connect)
+    mail_archive.add(TWIN)
+    mail_archive.add(mail(2), "Projects/2024")
+
+    mail_archive.replay(target.connect)
+
+    assert target.everything() == mail_archive.expected()
+
+
+def test_flags_and_keywords_the_folder_does_not_keep_are_in_the_ledger(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    target.user.folder("INBOX").permanent_flags = ("\\Seen", "$MDNSent")
+    message = mail_archive.add(
+        mail(1), flags=("\\Flagged", "\\Seen"), keywords=("$MDNSent", "todo")
+    )
+
+    mail_archive.replay(target.connect)
+
+    assert target.user.folder("INBOX").messages[0].flags == {"\\Seen", "$MDNSent"}
+    assert mail_archive.lost_of(message) == ("\\Flagged", "todo")
+
+
+@pytest.mark.parametrize("keyword", ["two words", "emoji🎉", "(x)", "é", ""])
+def test_a_keyword_that_no_command_can_hold_is_lost_and_the_message_arrives(
+    mail_archive: Mail, keyword: str
+) -> None:
+    message = mail_archive.add(mail(1), keywords=(keyword,))
+    with server() as running:
+        mail_archive.replay(connector(running.port))
+
+        assert running.mailboxes["bob"].folder("INBOX").bodies == [mail(1)]
+    assert mail_archive.lost_of(message) == (keyword,)
+
+
+def test_what_is_lost_stays_in_the_ledger_when_the_answer_is_lost_too(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    target.user.folder("INBOX").permanent_flags = ("\\Seen",)
+    message = mail_archive.add(mail(1), keywords=("todo",), date=None)
+    target.wrong.lose_after = {1}
+
+    mail_archive.replay(target.connect)
+
+    assert mail_archive.state_of(message) is APPENDED
+    assert mail_archive.lost_of(message) == ("todo", "INTERNALDATE")
+
+
+def test_the_newest_messages_of_all_folders_come_first(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    target.window = Window(1, 0)
+    order: list[bytes] = []
+    target.wrong.refuse = lambda body: order.append(body)
+    for days in (0, 10, 400, 2000):
+        mail_archive.add(mail(days), date=NOON - timedelta(days=days))
+        mail_archive.add(mail(f"p{days}"), "Projects", date=NOON - timedelta(days=days))
+
+    mail_archive.replay(target.connect)
+
+    wanted = ["0", "10", "p0", "p10", "400", "p400", "2000", "p2000"]
+    assert order == [mail(name) for name in wanted]
+
+
+def test_more_messages_than_fit_into_one_span_arrive_once(
+    mail_archive: Mail, target: MemoryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importer.run._SPAN", 7)
+    monkeypatch.setattr("importer.run._PAGE", 3)
+    for number in range(40):
+        mail_archive.add(mail(number // 2))
+    target.uidplus = False
+
+    mail_archive.replay(target.connect)
+
+    assert target.everything() == mail_archive.expected()
+    uids = {mail_archive.place_of(m)[2] for m in mail_archive.archive.index.messages()}
+    assert uids == set(target.user.folder("INBOX").uids)
+
+
+def test_a_message_larger_than_memory_blocks_is_sent_octet_for_octet(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    body = mail(1) + b"x" * 3_000_000
+    mail_archive.add(body)
+
+    mail_archive.replay(target.connect)
+
+    assert target.bodies("INBOX") == Counter([body])
+
+
+# --- lost answers
+
+
+@pytest.mark.parametrize("uidplus", [True, False])
+@pytest.mark.parametrize("window", [1, 3, 100])
+@pytest.mark.parametrize("number", range(1, 10))
+def test_a_line_that_breaks_at_any_message_costs_and_doubles_none(
+    mail_archive: Mail, number: int, window: int, uidplus: bool
+) -> None:
+    fill(mail_archive)
+    for when in ("before", "after"):
+        target = MemoryServer(uidplus=uidplus, window=Window(window, 10**6))
+        setattr(target.wrong, f"lose_{when}", {number, number + 2})
+        mail_archive.target = mail_archive.archive.transfers.target(when, when)
+
+        result = mail_archive.replay(target.connect)
+
+        assert target.everything() == mail_archive.expected()
+        assert result.is_complete
+        totals = mail_archive.archive.transfers.totals()
+        states = {state for name, _, state, _, _ in totals if name == when}
+        assert states == {"appended"}
+        assert target.connections > 1
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_process_that_dies_at_any_message_costs_and_doubles_none(
+    mail_archive: Mail, target: MemoryServer, number: int, when: str
+) -> None:
+    fill(mail_archive)
+    setattr(target.wrong, f"crash_{when}", {number})
+    with pytest.raises(Crash):
+        mail_archive.replay(target.connect)
+    assert mail_archive.states()["sending"]
+
+    mail_archive.replay(target.connect)
+
+    assert target.everything() == mail_archive.expected()
+    assert mail_archive.states() == {"appended": 9}
+
+
+def test_the_intent_is_recorded_before_the_message_goes_out(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    message = mail_archive.add(mail(1))
+    seen = []
+    target.wrong.refuse = lambda body: seen.append(mail_archive.state_of(message))
+
+    mail_archive.replay(target.connect)
+
+    assert seen == [TransferState.SENDING]
+
+
+def test_ctrl_c_leaves_in_doubt_what_had_no_answer(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    fill(mail_archive)
+
+    def interrupt(body: bytes) -> str | None:
+        if body == BARE:
+            raise KeyboardInterrupt
+        return None
+
+    target.wrong.refuse = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        mail_archive.replay(target.connect)
+    target.behave()
+
+    mail_archive.replay(target.connect)
+
+    assert target.everything() == mail_archive.expected()
+
+
+def test_a_strangers_message_in_the_window_is_not_taken_for_ours(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(mail(1))
+    target.wrong.crash_before = {1}
+    with pytest.raises(Crash):
+        mail_archive.replay(target.connect)
+    inbox = target.user.folder("INBOX")
+    inbox.append(mail("stranger"), internaldate=NOON)
+    inbox.append(mail(1), internaldate=NOON + timedelta(seconds=1))
+    inbox.append(mail(1, "Quite another text."), internaldate=NOON)
+
+    mail_archive.replay(target.connect)
+
+    assert target.bodies("INBOX")[mail(1)] == 2
+
+
+def test_a_headerless_stranger_of_the_same_second_is_not_taken_for_ours(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(BARE, date=None)
+    target.wrong.crash_before = {1}
+    with pytest.raises(Crash):
+        mail_archive.replay(target.connect)
+    target.user.folder("INBOX").append(b"\r\nAnother text here.\r\n")
+
+    mail_archive.replay(target.connect)
+
+    assert target.bodies("INBOX")[BARE] == 1
+
+
+def as_dovecot(body: bytes) -> bytes:
+    return body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n").replace(b"\0", b"\x80")
+
+
+def with_a_header(body: bytes) -> bytes:
+    return b"X-Scanned: yes\r\n" + body
+
+
+@pytest.mark.parametrize("rewrite", [as_dovecot, with_a_header])
+@pytest.mark.parametrize("uidplus", [True, False])
+def test_a_server_that_tidies_messages_gets_each_once(
+    mail_archive: Mail, rewrite: Callable[[bytes], bytes], uidplus: bool
+) -> None:
+    target = MemoryServer(uidplus=uidplus)
+    bodies = [mail(1), mail(2, "nul \0 here"), BARE_LF, TWIN, TWIN]
+    for body in bodies:
+        mail_archive.add(body)
+    target.wrong.rewrite = rewrite
+    target.wrong.lose_after = {1, 2, 4}
+
+    mail_archive.replay(target.connect)
+
+    assert target.bodies("INBOX") == Counter(map(rewrite, bodies))
+
+
+def test_a_server_that_rewrites_everything_is_known_by_its_habit(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    target.wrong.rewrite = lambda body: (
+        body.upper()
+        .replace(b"NUMBER", b"number")
+        .replace(b"@EXAMPLE", b"@example")
+        .replace(b".ORG", b".org")
+        .replace(b"A@", b"a@")
+        .replace(b"WED", b"Wed")
+        .replace(b"MAY", b"May")
+    )
+    for number in range(8):
+        mail_archive.add(mail(number))
+    target.wrong.lose_after = {7}
+
+    mail_archive.replay(target.connect)
+
+    assert len(target.user.folder("INBOX").uids) == 8
+
+
+# --- APPENDUID that is missing or lies
+
+LIES: dict[str, Callable[[int, int], str]] = {
+    "missing": lambda v, u: "done",
+    "garbled": lambda v, u: "[APPENDUID x y] done",
+    "other uidvalidity": lambda v, u: f"[APPENDUID {v + 1} {u}] done",
+    "zero": lambda v, u: f"[APPENDUID {v} 0] done",
+    "always the same": lambda v, u: f"[APPENDUID {v} 7] done",
+    "one too high": lambda v, u: f"[APPENDUID {v} {u + 1}] done",
+    "one too low": lambda v, u: f"[APPENDUID {v} {u - 1}] done",
+    "far too high": lambda v, u: f"[APPENDUID {v} {u + 4000000}] done",
+    "every second": lambda v, u: f"[APPENDUID {v} {u}] done" if u % 2 else "done",
+    "too large": lambda v, u: f"[APPENDUID {v} 99999999999] done",
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("lost", range(1, 10))
+def test_an_appenduid_that_lies_neither_doubles_nor_loses(
+    mail_archive: Mail, target: MemoryServer, lie: str, lost: int
+) -> None:
+    target.user.folder("INBOX").append(b"Subject: older\r\n\r\nx\r\n")
+    fill(mail_archive)
+    target.wrong.appenduid = LIES[lie]
+    target.wrong.lose_after = {lost}
+    target.wrong.lose_before = {lost + 3}
+
+    mail_archive.replay(target.connect)
+
+    held = target.everything()
+    held["INBOX"] -= Counter([b"Subject: older\r\n\r\nx\r\n"])
+    assert held == mail_archive.expected()
+    assert mail_archive.states() == {"appended": 9}
+
+
+@pytest.mark.parametrize("lie", sorted(LIES.keys() - {"one too high"}))
+def test_the_true_uid_is_looked_up(mail_archive: Mail, target: MemoryServer, lie: str) -> None:
+    fill(mail_archive)
+    target.wrong.appenduid = LIES[lie]
+
+    mail_archive.replay(target.connect)
+
+    places = {mail_archive.place_of(m) for m in mail_archive.archive.index.messages()}
+    assert places == {
+        (folder.name, folder.uidvalidity, uid)
+        for folder in target.user.folders
+        for uid in folder.uids
+    }
+
+
+# --- a target that has changed
+
+
+def test_a_renumbered_folder_does_not_hide_a_message_that_was_not_stored(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(TWIN)
+    mail_archive.replay(target.connect)
+    mail_archive.add(TWIN)
+    mail_archive.add(b"Message-ID: <twin@x>\r\nSubject: twin\r\n\r\nTwim.\r\n")
+    target.wrong.crash_before = {2}
+    with pytest.raises(Crash):
+        mail_archive.replay(target.connect)
+    target.user.folder("INBOX").renumber()
+
+    mail_archive.replay(target.connect)
+
+    assert target.everything() == mail_archive.expected()
+
+
+def test_a_renumbered_folder_does_not_double_a_message_that_was_stored(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    fill(mail_archive)
+    target.wrong.crash_after = {5}
+    with pytest.raises(Crash):
+        mail_archive.replay(target.connect)
+    target.user.folder("INBOX").renumber()
+
+    mail_archive.replay(target.connect)
+
+    assert target.everything() == mail_archive.expected()
+
+
+def test_a_folder_that_was_deleted_gets_what_was_not_sent_and_nothing_again(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(mail(1), "Projects")
+    mail_archive.replay(target.connect)
+    doubtful = mail_archive.add(mail(2), "Projects")
+    target.wrong.crash_after = {2}
+    with pytest.raises(Crash):
+        mail_archive.replay(target.connect)
+    target.user.delete("Projects")
+
+    mail_archive.replay(target.connect)
+
+    assert target.bodies("Projects") == Counter([mail(2)])
+    assert mail_archive.state_of(doubtful) is APPENDED
+
+
+def test_a_folder_that_is_removed_while_we_send_is_created_again(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    messages = [mail_archive.add(mail(number), "Projects") for number in range(5)]
+
+    def remove(body: bytes) -> str | None:
+        if body == mail(2) and target.connections == 1:
+            target.user.delete("Projects")
+        return None
+
+    target.wrong.refuse = remove
+    result = mail_archive.replay(target.connect)
+
+    assert result.is_complete
+    assert target.bodies("Projects") == Counter([mail(0), mail(1), mail(2)])
+    assert {mail_archive.state_of(message) for message in messages} == {APPENDED}
+
+
+def test_a_server_that_always_says_trycreate_gets_refused_messages(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    message = mail_archive.add(mail(1))
+    target.wrong.refuse = lambda body: "NO [TRYCREATE] no"
+
+    result = mail_archive.replay(target.connect)
+
+    assert not result.is_complete
+    assert mail_archive.state_of(message) is TransferState.REFUSED
+
+
+def test_a_folder_that_cannot_be_opened_holds_up_no_other(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(mail(1), "Bad")
+    mail_archive.add(mail(2), "Bad", date=NOON - timedelta(days=5000))
+    mail_archive.add(mail(3), "Good")
+    target.user.create("Bad", ["\\Noselect"])
+
+    result = mail_archive.replay(target.connect)
+
+    assert (result.folders_failed, result.appended) == (1, 1)
+    assert [folder for folder, _, _ in mail_archive.listener.problems] == ["Bad"]
+    assert mail_archive.states() == {"pending": 2, "appended": 1}
+
+
+def test_a_folder_that_passes_for_full_of_work_is_looked_into_before_we_send(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(mail(1))
+    target.user.folder("INBOX").append(mail(1), internaldate=NOON)
+    target.wrong.refuse_open = {"INBOX": "[UNAVAILABLE] later"}
+    mail_archive.slept = Sleeper(target)
+
+    mail_archive.replay(target.connect)
+
+    assert target.bodies("INBOX") == Counter([mail(1)])
+
+
+class Sleeper(list[float]):
+    """Time heals."""
+
+    def __init__(self, target: MemoryServer) -> None:
+        super().__init__()
+        self._target = target
+
+    def append(self, seconds: float) -> None:
+        super().append(seconds)
+        self._target.behave()
+
+
+def test_what_is_in_doubt_in_a_folder_that_cannot_be_opened_stays_in_doubt(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    message = mail_archive.add(mail(1), "Projects")
+    target.wrong.crash_after = {1}
+    with pytest.raises(Crash):
+        mail_archive.replay(target.connect)
+    target.wrong.refuse_open = {"Projects": "[NOPERM] not yours"}
+
+    assert not mail_archive.replay(target.connect).is_complete
+    assert mail_archive.state_of(message) is TransferState.SENDING
+    target.behave()
+    assert mail_archive.replay(target.connect).settled == 1
+    assert target.bodies("Projects") == Counter([mail(1)])
+
+
+def test_a_message_that_fetch_leaves_out_is_not_sent_again(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    message = mail_archive.add(mail(1))
+    target.wrong.crash_after = {1}
+    with pytest.raises(Crash):
+        mail_archive.replay(target.connect)
+    target.wrong.hidden = {1}
+
+    assert not mail_archive.replay(target.connect).is_complete
+    assert mail_archive.state_of(message) is TransferState.SENDING
+    assert target.bodies("INBOX") == Counter([mail(1)])
+
+
+# --- what the target had before
+
+
+def test_what_the_target_had_before_is_not_sent_copy_for_copy(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    inbox = target.user.folder("INBOX")
+    for body in (TWIN, mail(1), mail("stranger"), as_dovecot(BARE_LF), BARE):
+        inbox.append(body, internaldate=NOON)
+    inbox.append(mail(2), internaldate=NOON + timedelta(hours=1))
+    bodies = [TWIN, TWIN, mail(1), mail(2), BARE_LF, BARE, mail(1, "Tex2.")]
+    for body in bodies:
+        mail_archive.add(body)
+
+    result = mail_archive.replay(target.connect)
+
+    assert (result.already_there, result.appended) == (4, 3)
+    wanted = Counter(bodies) + Counter([mail("stranger"), mail(2), as_dovecot(BARE_LF)])
+    assert target.bodies("INBOX") == wanted - Counter([BARE_LF])
+
+
+def test_an_archive_whose_transfer_log_is_lost_sends_nothing_again(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    fill(mail_archive)
+    mail_archive.replay(target.connect)
+    mail_archive.target = mail_archive.archive.transfers.target("again", "again")
+    sent = target.appends
+
+    result = mail_archive.replay(target.connect)
+
+    # The server gave the message without INTERNALDATE one of its own.
+    assert (target.appends, result.already_there) == (sent, 9)
+
+
+def test_two_folders_that_go_into_one_keep_all_their_messages(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(TWIN, "One")
+    mail_archive.add(TWIN, "Two")
+    mail_archive.add(mail(1), "Two")
+    target.wrong.lose_after = {1}
+
+    mail_archive.replay(target.connect, folder_map={"One": "Both", "Two": "Both"})
+
+    assert target.everything() == {"Both": Counter([TWIN, TWIN, mail(1)])}
+
+
+def test_a_folder_map_that_changes_concerns_what_is_not_sent(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(mail(1), "Projects")
+    mail_archive.add(mail(2), "Projects/2024")
+    mail_archive.replay(target.connect)
+    mail_archive.add(mail(3), "Projects")
+    mail_archive.add(mail(4), "Projects/2024")
+
+    mail_archive.replay(target.connect, folder_map={"Projects": "Old"})
+    mail_archive.add(mail(5), "Projects/2024")
+    mail_archive.replay(target.connect)
+
+    assert target.everything() == {
+        "Projects": Counter([mail(1)]),
+        "Projects/2024": Counter([mail(2)]),
+        "Old": Counter([mail(3)]),
+        "Old/2024": Counter([mail(4), mail(5)]),
+    }
+
+
+def test_what_is_in_doubt_is_looked_for_where_it_was_sent_before_the_map_changed(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(mail(1), "Projects")
+    target.wrong.crash_after = {1}
+    with pytest.raises(Crash):
+        mail_archive.replay(target.connect)
+
+    mail_archive.replay(target.connect, folder_map={"Projects": "Old"})
+
+    assert target.everything() == {"Projects": Counter([mail(1)])}
+
+
+# --- refused, full, busy
+
+
+def test_a_refused_message_is_named_and_the_next_run_tries_it_again(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    fill(mail_archive)
+    bad = mail_archive.add(mail("bad"))
+    target.wrong.refuse = lambda body: "NO [CANNOT] bad line" if body == mail("bad") else None
+
+    result = mail_archive.replay(target.connect)
+
+    assert (result.refused, result.appended, result.is_complete) == (1, 9, False)
+    assert mail_archive.reply_to(bad) == "NO [CANNOT] bad line"
+    assert mail_archive.listener.problems == [("INBOX", bad.uid, "NO [CANNOT] bad line")]
+    target.behave()
+    assert mail_archive.replay(target.connect).is_complete
+    assert target.everything() == mail_archive.expected()
+
+
+def test_bad_is_the_refusal_of_one_message(mail_archive: Mail) -> None:
+    mail_archive.add(mail(1))
+    mail_archive.add(mail(2))
+    with server() as running:
+        running.script.append.refuse = lambda b: b"BAD what?" if b == mail(1) else None
+        result = mail_archive.replay(connector(running.port))
+        assert running.mailboxes["bob"].folder("INBOX").bodies == [mail(2)]
+    assert (result.refused, result.appended) == (1, 1)
+
+
+def test_a_full_target_ends_the_run_with_a_clear_word(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    for number in range(60):
+        mail_archive.add(mail(number))
+    target.wrong.refuse = lambda body: "NO [OVERQUOTA] Quota exceeded"
+
+    with pytest.raises(TargetFullError, match="Make room"):
+        mail_archive.replay(target.connect)
+
+    states = mail_archive.states()
+    assert states["sending"] == 0
+    assert target.appends < 40
+    target.behave()
+    assert mail_archive.replay(target.connect).is_complete
+    assert target.everything() == mail_archive.expected()
+
+
+def test_one_message_too_large_for_the_quota_does_not_end_the_run(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    for number in range(60):
+        mail_archive.add(mail(number))
+    target.wrong.refuse = lambda body: "NO [OVERQUOTA] x" if body == mail(3) else None
+
+    result = mail_archive.replay(target.connect)
+
+    assert (result.refused, result.appended) == (1, 59)
+
+
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "LIMIT", "INUSE"])
+def test_a_busy_target_gets_the_same_message_later(
+    mail_archive: Mail, target: MemoryServer, code: str
+) -> None:
+    fill(mail_archive)
+    answers = [None, f"NO [{code}] later", f"NO [{code}] later"]
+    target.window = Window(1, 0)
+    target.wrong.refuse = lambda body: answers.pop(0) if answers else None
+
+    result = mail_archive.replay(target.connect)
+
+    assert result.is_complete
+    assert mail_archive.slept == [1.0]
+    assert target.everything() == mail_archive.expected()
+
+
+def test_a_target_that_stays_busy_ends_the_run_and_refuses_nothing(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    fill(mail_archive)
+    target.window = Window(1, 0)
+    target.wrong.refuse = lambda body: "NO [UNAVAILABLE] down for the night"
+
+    with pytest.raises(RefusedError, match="down for the night"):
+        mail_archive.replay(target.connect)
+
+    assert mail_archive.slept == [1.0, 3.0, 10.0, 30.0]
+    assert mail_archive.states() == {"pending": 9}
+
+
+def test_a_message_that_is_always_put_off_holds_up_no_other(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    fill(mail_archive)
+    bad = mail_archive.add(mail("bad"), date=NOON + timedelta(days=1))
+    target.wrong.refuse = lambda b: "NO [UNAVAILABLE] no" if b == mail("bad") else None
+
+    result = mail_archive.replay(target.connect)
+
+    assert (result.appended, result.refused) == (9, 1)
+    assert mail_archive.state_of(bad) is TransferState.REFUSED
+
+
+def test_a_message_that_breaks_every_connection_holds_up_no_other(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    fill(mail_archive)
+    bad = mail_archive.add(mail("bad"), date=NOON + timedelta(days=1))
+
+    def collapse(body: bytes) -> str | None:
+        if body == mail("bad"):
+            raise ConnectionLostError("memory", "it fell over")
+        return None
+
+    target.wrong.refuse = collapse
+    result = mail_archive.replay(target.connect)
+
+    assert (result.appended, result.refused) == (9, 1)
+    assert mail_archive.reply_to(bad) == "the connection broke each time it was sent"
+
+
+def test_a_line_that_is_dead_ends_the_run(mail_archive: Mail, target: MemoryServer) -> None:
+    fill(mail_archive)
+    target.wrong.lose_before = set(range(1, 100))
+
+    with pytest.raises(ConnectionLostError):
+        mail_archive.replay(target.connect)
+    target.behave()
+    mail_archive.replay(target.connect)
+
+    assert target.everything() == mail_archive.expected()
+
+
+# --- files that are not what they were
+
+
+@pytest.mark.parametrize("harm", ["altered", "shorter", "gone"])
+def test_a_file_that_is_not_what_was_archived_is_set_aside_and_named(
+    mail_archive: Mail, target: MemoryServer, harm: str
+) -> None:
+    good = mail_archive.add(mail(1))
+    bad = mail_archive.add(mail(2))
+    file = mail_archive.file_of(bad)
+    if harm == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(mail(3) if harm == "altered" else mail(2)[:-1])
+
+    result = mail_archive.replay(target.connect)
+
+    assert (result.damaged, result.appended, result.is_complete) == (1, 1, False)
+    assert target.bodies("INBOX") == Counter([mail(1)])
+    assert mail_archive.state_of(good) is APPENDED
+    assert mail_archive.state_of(bad) is TransferState.SET_ASIDE
+    assert [(folder, uid) for folder, uid, _ in mail_archive.listener.problems] == [
+        ("INBOX", bad.uid)
+    ]
+    file.write_bytes(mail(2))
+    assert mail_archive.replay(target.connect).is_complete
+    assert target.bodies("INBOX") == Counter([mail(1), mail(2)])
+
+
+def test_a_file_that_a_mail_reader_renamed_is_sent(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    message = mail_archive.add(mail(1))
+    file = mail_archive.file_of(message)
+    file.rename(file.with_name(file.name + "FS"))
+
+    assert mail_archive.replay(target.connect).is_complete
+    assert target.bodies("INBOX") == Counter([mail(1)])
+
+
+def test_an_altered_file_does_not_make_a_message_that_arrived_be_sent_again(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    message = mail_archive.add(mail(1))
+    target.wrong.crash_after = {1}
+    with pytest.raises(Crash):
+        mail_archive.replay(target.connect)
+    mail_archive.file_of(message).write_bytes(mail(1, "Not this."))
+
+    mail_archive.replay(target.connect)
+
+    assert mail_archive.state_of(message) is APPENDED
+    assert target.bodies("INBOX") == Counter([mail(1)])
+
+
+# --- what the source no longer shows
+
+
+def test_what_the_source_moved_goes_from_its_new_folder_only(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    before = mail_archive.add(mail(1), "INBOX")
+    mail_archive.add(mail(1), "Done")
+    mail_archive.vanish(before)
+
+    result = mail_archive.replay(target.connect)
+
+    assert target.everything() == {"Done": Counter([mail(1)])}
+    assert (result.set_aside, result.is_complete) == (1, True)
+    assert "moved to Done" in mail_archive.reply_to(before)
+
+
+def test_what_the_source_deleted_is_sent_all_the_same(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    gone = mail_archive.add(mail(1))
+    twin = mail_archive.add(TWIN)
+    mail_archive.add(TWIN)
+    mail_archive.add(BARE, date=NOON)
+    namesake = mail_archive.add(BARE, "Other", date=NOON + timedelta(days=1))
+    for message in (gone, twin, namesake):
+        mail_archive.vanish(message)
+
+    mail_archive.replay(target.connect)
+
+    assert target.everything() == mail_archive.expected()
+    assert mail_archive.states() == {"appended": 5}
+
+
+# --- names on either side
+
+
+def test_prefix_and_delimiter_of_the_target_are_followed(mail_archive: Mail) -> None:
+    mail_archive.archive.claim_source("imaps://alice@example.org", "alice", ("INBOX",))
+    mail_archive.add(mail(1), "INBOX")
+    mail_archive.add(mail(2), "INBOX/Grüße/2024")
+    mail_archive.add(mail(3), "INBOX/Sent", special_use=SpecialUse.SENT)
+    mailboxes = Mailboxes({"bob": "secret"}, delimiter=".", prefix="INBOX.")
+    mailboxes["bob"].create("Gesendet", ["\\Sent"])
+    with server(mailboxes) as running:
+        assert mail_archive.replay(connector(running.port)).is_complete
+        assert mail_archive.replay(connector(running.port)).appended == 0
+        creates = running.requests("CREATE")
+    held = {f.name: f.bodies for f in mailboxes["bob"].folders if f.messages}
+    assert held == {"INBOX": [mail(1)], "Grüße/2024": [mail(2)], "Gesendet": [mail(3)]}
+    assert creates[-1].startswith(b'CREATE "INBOX.')
+
+
+def test_a_folder_the_target_has_in_other_case_is_used(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    target.user.create("projects")
+    mail_archive.add(mail(1), "Projects")
+
+    mail_archive.replay(target.connect)
+
+    assert target.everything() == {"projects": Counter([mail(1)])}
+
+
+def test_a_kept_folder_that_now_has_another_name_is_created_again(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(mail(1), "Projects")
+    mail_archive.replay(target.connect)
+    target.user.rename("Projects", "Renamed")
+    mail_archive.add(mail(2), "Projects")
+
+    mail_archive.replay(target.connect)
+
+    assert target.everything() == {
+        "Renamed": Counter([mail(1)]),
+        "Projects": Counter([mail(2)]),
+    }
+
+
+def test_a_flat_target_without_uidnext_takes_everything_once(mail_archive: Mail) -> None:
+    target = MemoryServer(delimiter=None, says_uidnext=False, uidplus=False)
+    fill(mail_archive)
+    mail_archive.add(mail(5), "a/b")
+    target.wrong.lose_after = {3, 8}
+
+    mail_archive.replay(target.connect)
+
+    assert sum(target.everything().values(), Counter()) == sum(
+        mail_archive.expected().values(), Counter()
+    )
+
+
+# --- over the wire
+
+
+@pytest.mark.parametrize("literal", ["LITERAL+", "LITERAL-", None])
+@pytest.mark.parametrize("uidplus", [True, False])
+@pytest.mark.parametrize(
+    "action",
+    [Cut(after=True), Cut(), CutInLiteral(10), Answer(b"BYE good night"), Answer(b"BYE x", True)],
+    ids=["stored", "not stored", "in the literal", "bye", "bye, stored"],
+)
+def test_over_the_wire_an_append_without_an_answer_is_settled(
+    mail_archive: Mail, literal: str | None, uidplus: bool, action: Cut | CutInLiteral | Answer
+) -> None:
+    fill(mail_archive)
+    with server(literal_plus=literal, uidplus=uidplus) as running:
+        running.script.on("APPEND", action, first=3, times=1)
+        running.script.on("APPEND", action, first=6, times=1)
+
+        result = mail_archive.replay(connector(running.port))
+
+        held = {f.name: Counter(f.bodies) for f in running.mailboxes["bob"].folders if f.messages}
+    assert held == mail_archive.expected()
+    assert result.is_complete
+    assert mail_archive.states() == {"appended": 9}
+
+
+def test_with_literal_plus_messages_stream_and_without_each_waits_for_consent() -> None:
+    with server() as running, connector(running.port)() as target:
+        assert target.window.messages > 1
+    with server() as running, connector(running.port, pipelined=False)() as target:
+        assert target.window.messages == 1
+    with server(literal_plus=None) as running, connector(running.port)() as target:
+        assert target.window.messages == 1
+
+
+def test_a_message_refused_before_its_literal_does_not_disturb_the_next(
+    mail_archive: Mail,
+) -> None:
+    for literal in ("LITERAL+", None):
+        mail_archive.target = mail_archive.archive.transfers.target(str(literal), str(literal))
+        large = mail(1) + b"x" * 10_000
+        if not mail_archive.states():
+            mail_archive.add(mail(2))
+            mail_archive.add(large, date=NOON + timedelta(days=1))
+        with server(literal_plus=literal, append_limit=5000) as running:
+            result = mail_archive.replay(connector(running.port))
+            assert running.mailboxes["bob"].folder("INBOX").bodies == [mail(2)]
+        assert (result.refused, result.appended) == (1, 1)
+
+
+def test_nothing_but_appends_changes_the_target(mail_archive: Mail) -> None:
+    fill(mail_archive)
+    with server() as running:
+        before = running.mailboxes["bob"].folder("INBOX").append(mail("mine"), [], None)
+        mail_archive.replay(connector(running.port))
+        assert before.flags == set()
+        commands = {line.split()[0].upper() for line in running.requests()}
+    assert not commands & {b"STORE", b"EXPUNGE", b"DELETE", b"RENAME", b"MOVE", b"CLOSE"}
+
+
+def test_dates_before_1970_and_far_zones_arrive(mail_archive: Mail) -> None:
+    dates = [datetime(1965, 1, 1, tzinfo=UTC), NOON.astimezone(UTC), NOON]
+    for number, date in enumerate(dates):
+        mail_archive.add(mail(number), date=date)
+    with server() as running:
+        mail_archive.replay(connector(running.port))
+        messages = running.mailboxes["bob"].folder("INBOX").messages
+        assert {m.body: m.internaldate for m in messages} == {
+            mail(number): date for number, date in enumerate(dates)
+        }
+
+
+def test_the_fake_server_is_a_server(mail_archive: Mail) -> None:
+    with server() as running:
+        assert isinstance(running, ImapServer)
