@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _STREAMING = Window(messages=128, octets=8_000_000)
 _ONE_BY_ONE = Window(messages=1, octets=0)
 _LITERAL_MINUS = 4096  # RFC 7888 section 5
+_WITHOUT_CONSENT = 1024 * 1024
+"""Octets that are sent without asking first. A server that takes no larger message says so
+before the upload, and does not have to hang up to be rid of it."""
 _FIELDS = b"HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)"
 
 
@@ -88,12 +91,18 @@ class ImapTarget:
     ) -> bytes:
         """See ``MailTarget``."""
         session = self._session
-        needs_no_consent = session.has("LITERAL+") or (
-            session.has("LITERAL-") and size <= _LITERAL_MINUS
-        )
+        most = _WITHOUT_CONSENT if session.has("LITERAL+") else 0
+        if session.has("LITERAL-"):
+            most = max(most, _LITERAL_MINUS)
+        needs_no_consent = size <= most
         return session.wire.send_append(
             self._open, flags, date, message, size, synchronising=not needs_no_consent
         )
+
+    @property
+    def last_tag(self) -> bytes:
+        """See ``MailTarget``."""
+        return self._session.wire.last_tag
 
     def answer(self) -> Tagged:
         """See ``MailTarget``."""

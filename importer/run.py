@@ -14,9 +14,11 @@ from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
+from math import ceil
 from typing import TYPE_CHECKING
 
 from importer.flags import carried
+from importer.flow import Flow
 from importer.plan import folder_map, rank, slices
 from importer.settle import look_through, settle
 from store.transfers import Transfer, TransferState
@@ -60,6 +62,12 @@ _GONE = re.compile(r"\[TRYCREATE\]", re.IGNORECASE)
 _DELAYS = (1.0, 2.0, 5.0, 15.0, 30.0)
 """Seconds before each new try: never at once, since a server may still be storing what it got
 when the line broke, and nobody could find that yet."""
+_STORING = 3.0
+"""Seconds that a target is given to store what it got before the line broke. What is in flight
+is never more than about half a second of its work (see ``flow``)."""
+_LOOK_EVERY = 0.5
+_QUIET_LOOKS = 2
+_MOST_LOOKS = 240
 _PUT_OFF = 2
 _GIVEN_UP = 4
 """So often may a message break the connection, or be refused for the time being, before it has
@@ -120,8 +128,8 @@ def replay(
     Raises:
         WaystationError: the run could not go on; the same call goes on from there.
     """
-    run = _Run(archive, target, progress, options)
     patience = patience or Patience(progress, delays=_DELAYS)
+    run = _Run(archive, target, progress, options, patience)
     has_connected = False
     while True:
         before = run.steps
@@ -166,10 +174,12 @@ class _Run:
     target: Target
     progress: Progress
     options: Options
+    patience: Patience
     result: Imported = field(default_factory=Imported)
     steps: int = 0
     """Grows with all that is done for good, and tells a slow line from a dead one."""
     _rate: Rate = field(init=False)
+    _flow: Flow = field(init=False)
     _in_flight: OrderedDict[bytes, _InFlight] = field(default_factory=OrderedDict)
     _octets_in_flight: int = 0
     _outcomes: list[Transfer] = field(default_factory=list)
@@ -194,6 +204,7 @@ class _Run:
         self._in_flight.clear()
         self._octets_in_flight = 0
         self._ending = None
+        self._flow = Flow(mail_target.window)
         names = self._map(mail_target)
         self._settle_all(mail_target)
         self._look_through(mail_target)
@@ -312,21 +323,64 @@ class _Run:
     # What is in doubt
 
     def _settle_all(self, mail_target: MailTarget) -> None:
-        for name, ids in self.archive.transfers.in_doubt(self.target.id).items():
+        for name in self.archive.transfers.in_doubt(self.target.id):
             try:
-                self._settle(mail_target, mail_target.open(split_name(name)), name, ids)
+                self._await(mail_target, name)
+                ids = self.archive.transfers.in_doubt(self.target.id).get(name)
+                if ids:
+                    self._settle(mail_target, mail_target.open(split_name(name)), name, ids)
             except RefusedError as error:
                 if error.retriable or name in self._listed:
                     self._fail(name, name, error)
                 else:
-                    self._forget(ids)
+                    self._forget(self.archive.transfers.in_doubt(self.target.id)[name])
+
+    def _await(self, mail_target: MailTarget, name: str) -> None:
+        """Wait for what a target may still be storing of what it got before the line broke.
+
+        Over when all is found, or when some seconds have gone by since it was sent and the
+        folder has stopped growing.
+        """
+        transfers = self.archive.transfers
+        looks = ceil(max(0.0, _STORING - transfers.seconds_in_doubt(self.target.id)) / _LOOK_EVERY)
+        before: tuple[int, int] | None = None
+        quiet = 0
+        for look in range(_MOST_LOOKS):
+            ids = transfers.in_doubt(self.target.id).get(name)
+            if not ids:
+                return
+            selected = mail_target.open(split_name(name))
+            state = (selected.state.uidnext, selected.state.exists)
+            if state != before:
+                left = self._settle(mail_target, selected, name, ids, is_final=False)
+                if not left:
+                    return
+            quiet = quiet + 1 if state == before else 0
+            before = state
+            if look >= looks and quiet >= min(_QUIET_LOOKS, looks):
+                return
+            if not look:
+                self.progress.waiting(
+                    _STORING, "the target may still be storing what was sent before"
+                )
+            self.patience.sleep(_LOOK_EVERY)
 
     def _settle(
-        self, mail_target: MailTarget, selected: Selected, name: str, ids: Iterable[int]
-    ) -> None:
-        done = settle(self.archive, mail_target, selected, self.target.id, name, ids)
+        self,
+        mail_target: MailTarget,
+        selected: Selected,
+        name: str,
+        ids: Iterable[int],
+        *,
+        is_final: bool = True,
+    ) -> int:
+        """Settle what is in doubt; return how many were not found."""
+        done = settle(
+            self.archive, mail_target, selected, self.target.id, name, ids, is_final=is_final
+        )
         self.result.settled += done.found
         self.steps += done.found
+        return done.pending
 
     def _look_through(self, mail_target: MailTarget) -> None:
         """Take note of what the target had before us, once for each folder."""
@@ -369,7 +423,7 @@ class _Run:
                     self._send_group(mail_target, folder, group)
                     if self._ending is not None:
                         break
-                self._drain(mail_target, folder, 0, 0)
+                self._drain(mail_target, folder)
             except ConnectionLostError:
                 self._salvage(mail_target, folder)
                 self._blame(next(iter(self._in_flight.values()), None))
@@ -412,7 +466,7 @@ class _Run:
     def _send_group(
         self, mail_target: MailTarget, folder: _Open, group: list[ArchivedMessage]
     ) -> None:
-        window = mail_target.window
+        flow = self._flow
         intents: list[Transfer] = []
         flags: list[list[str]] = []
         for message in group:
@@ -437,7 +491,8 @@ class _Run:
                 continue
             self._rate.wait()
             self._send(mail_target, _InFlight(message, intent), kept)
-            self._drain(mail_target, folder, window.messages - 1, window.octets)
+            while not flow.has_room(len(self._in_flight), self._octets_in_flight):
+                self._answered(folder, mail_target.answer())
 
     def _send(self, mail_target: MailTarget, sent: _InFlight, flags: list[str]) -> None:
         message, size = sent.message, sent.message.size or 0
@@ -448,16 +503,16 @@ class _Run:
                 self.progress.problem(message.folder, message.uid, reason)
                 self.result.damaged += 1
                 return
+            self._octets_in_flight += size
             try:
                 tag = mail_target.append(flags, message.internaldate, file, size)
             except ConnectionLostError:
-                # Part of it may have gone out, or all.
-                self._in_flight[b""] = sent
+                # Part of it may have gone out, or all, and an answer to it have come.
+                self._in_flight[mail_target.last_tag] = sent
                 raise
             except OSError as error:
                 raise StorageError(message.path, error) from None
         self._in_flight[tag] = sent
-        self._octets_in_flight += size
 
     @contextmanager
     def _verified(self, message: ArchivedMessage) -> Iterator[BinaryIO | None]:
@@ -478,11 +533,9 @@ class _Run:
 
     # Answers
 
-    def _drain(self, mail_target: MailTarget, folder: _Open, messages: int, octets: int) -> None:
-        """Take answers until no more than so many are outstanding."""
-        while len(self._in_flight) > messages or (
-            self._in_flight and self._octets_in_flight > octets
-        ):
+    def _drain(self, mail_target: MailTarget, folder: _Open) -> None:
+        """Take the answers to all that is outstanding."""
+        while self._in_flight:
             self._answered(folder, mail_target.answer())
 
     def _answered(self, folder: _Open, answer: Tagged) -> None:
@@ -490,6 +543,7 @@ class _Run:
         if sent is None:
             raise ProtocolError(self.target.name, "it answers what was not asked", answer.text)
         self._octets_in_flight -= sent.message.size or 0
+        self._flow.answered(sent.message.size or 0)
         if answer.is_ok:
             self._appended(folder, sent, answer)
             return
@@ -585,7 +639,7 @@ class _Run:
     def _salvage(self, mail_target: MailTarget, folder: _Open) -> None:
         """Take the answers that arrived before the connection broke."""
         with suppress(WaystationError):
-            self._drain(mail_target, folder, 0, 0)
+            self._drain(mail_target, folder)
 
     def _record(self, intents: tuple[()] | list[Transfer]) -> None:
         self.archive.transfers.record(intents, self._outcomes)

@@ -60,8 +60,12 @@ def settle(
     target_id: int,
     name: str,
     message_ids: Iterable[int],
+    *,
+    is_final: bool = True,
 ) -> Settled:
     """Find out what has become of messages in doubt, and record it: appended, or pending.
+
+    Unless this look ``is_final``, what is not found stays in doubt and is only counted.
 
     The folder is the open one. Only UIDs at or above the recorded UIDNEXT are looked at; the
     whole folder, where its UIDVALIDITY is another one by now: all that lies in it is then
@@ -102,7 +106,8 @@ def settle(
             for transfer in transfers.some(target_id, step)
             if transfer.state is TransferState.SENDING
         ]
-        transfers.record((), unfound)
+        if is_final:
+            transfers.record((), unfound)
         result.pending += len(unfound)
     return result
 

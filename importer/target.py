@@ -69,5 +69,9 @@ class MailTarget(Protocol):
     ) -> bytes:
         """Begin to append exactly these octets to the open folder; return the command's tag."""
 
+    @property
+    def last_tag(self) -> bytes:
+        """The tag of the last ``append`` that was begun, also where the connection broke in it."""
+
     def answer(self) -> Tagged:
         """Return the next answer to an ``append``."""

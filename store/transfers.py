@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from array import array
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -213,6 +214,18 @@ class Transfers:
         ):
             found.setdefault(folder, array("Q")).append(message_id)
         return found
+
+    def seconds_in_doubt(self, target_id: int) -> float:
+        """Return how long ago, at least, the last message in doubt was sent; never negative."""
+        row = self._database.row(
+            "SELECT max(changed_at) FROM transfers WHERE target_id = ? AND state = 'sending'",
+            (target_id,),
+        )
+        if row is None or row[0] is None:
+            return 0.0
+        # Times are kept in whole seconds, cut off.
+        age = datetime.fromisoformat(self._now()) - datetime.fromisoformat(row[0])
+        return max(0.0, age.total_seconds() - 1)
 
     def moved_to(self, message_id: int) -> str | None:
         """Return the folder in which the source still shows a vanished message, or None.

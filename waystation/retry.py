@@ -48,6 +48,10 @@ class Patience:
             self._progress.waiting(delay, str(error))
             self._sleep(delay)
 
+    def sleep(self, seconds: float) -> None:
+        """Wait, without counting this as a failure."""
+        self._sleep(seconds)
+
 
 class Rate:
     """A ceiling in messages per second; 0 is none."""

@@ -143,6 +143,8 @@ class Wire:
         self._largest = largest_message
         self._count = 0
         self._ended: deque[Tagged] = deque()
+        self.last_tag = b""
+        """The tag of the last APPEND that was begun, also where the connection broke in it."""
 
     def converse(self, command: bytes, *lines: bytes) -> None:
         """Send a command and, each time the server asks for more, the next of ``lines``.
@@ -325,7 +327,7 @@ class Wire:
         if not all(map(is_flag, flags)):
             raise ValueError(f"a flag that no command can hold: {flags}")
         self._count += 1
-        tag = b"W%d" % self._count
+        self.last_tag = tag = b"W%d" % self._count
         head = b"%b APPEND %b (%b)" % (tag, quoted(folder), " ".join(flags).encode("ascii"))
         if date is not None:
             head += b' "' + format_date(date) + b'"'

@@ -173,6 +173,10 @@ class MemoryTarget:
             digest.write(message.body)
             yield message.uid, digest.content
 
+    @property
+    def last_tag(self) -> bytes:
+        return b"T%d" % self._count
+
     def append(
         self, flags: Iterable[str], date: datetime | None, message: BinaryIO, size: int
     ) -> bytes:
