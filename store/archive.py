@@ -203,10 +203,13 @@ class Archive:
 
     def close(self) -> None:
         """Close the index and let the next one work; what was half-written goes."""
-        self.database.close()
-        if self._lock is not None:
-            _clear(maildir.path / "tmp" for maildir in self._maildirs.values())
-            self._lock.release()
+        try:
+            self.database.close()
+            if self._lock is not None:
+                _clear(maildir.path / "tmp" for maildir in self._maildirs.values())
+        finally:
+            if self._lock is not None:
+                self._lock.release()
 
     def claim_source(
         self, name: str, key: str, prefix: tuple[str, ...], *, new_source: bool = False

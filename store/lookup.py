@@ -168,6 +168,21 @@ class Lookup:
         """Have ``groups`` return once more all that was not paired."""
         self._database.execute("UPDATE temp.sought SET was_tried = 0")
 
+    def leave_to_content(self, fingerprint: str, rank: int) -> bool:
+        """Give all that is left one fingerprint, so that date and content decide.
+
+        What is looked for with this rank or a higher one is forgotten. Returns whether anything
+        is still looked for.
+        """
+        with self._database.atomic():
+            self._database.execute("DELETE FROM temp.sought WHERE rank >= ?", (rank,))
+            if not self._database.row("SELECT 1 FROM temp.sought LIMIT 1"):
+                return False
+            for table in ("sought", "found"):
+                self._database.execute(f"UPDATE temp.{table} SET fingerprint = ?", (fingerprint,))
+            self.try_again()
+        return True
+
     def paired(self, pairs: Mapping[int, int]) -> None:
         """Forget messages and the UIDs that they turned out to have."""
         with self._database.atomic():

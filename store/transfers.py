@@ -83,6 +83,14 @@ FROM transfers
 """
 
 
+_UNSENT = """
+SELECT m.id, m.folder_id, m.size
+FROM messages AS m LEFT JOIN transfers AS t ON t.message_id = m.id AND t.target_id = :target
+WHERE m.state = 'archived'
+    AND (t.state IS NULL OR t.state IN ('pending', 'refused', 'set_aside'))
+"""
+
+
 class Transfers:
     """The transfer log of one archive. ``now`` gives the time as text."""
 
@@ -194,6 +202,24 @@ class Transfers:
                 (target_id,),
             )
         }
+
+    def unsent_larger(self, target_id: int, limit: int) -> list[tuple[int, int, int]]:
+        """Return id, archived folder's id and size of what is still to be sent, and is larger."""
+        rows = self._database.rows(
+            _UNSENT + "AND m.size > :limit", {"target": target_id, "limit": limit}
+        )
+        return [(number, folder_id, size) for number, folder_id, size in rows]
+
+    def unsent_moved(self, target_id: int) -> list[tuple[int, int, int]]:
+        """Return the same of what is still to be sent, and moved on the source: ``moved_to``."""
+        rows = self._database.rows(
+            _UNSENT + "AND m.last_seen IS NOT NULL AND EXISTS (SELECT 1 FROM messages AS there"
+            " WHERE there.sha256 = m.sha256 AND there.last_seen IS NULL"
+            " AND there.state = 'archived' AND there.received IS m.received"
+            " AND (there.folder_id, there.uidvalidity) != (m.folder_id, m.uidvalidity))",
+            {"target": target_id},
+        )
+        return [(number, folder_id, size) for number, folder_id, size in rows]
 
     def newest(self) -> int | None:
         """Return the INTERNALDATE of the newest archived message, in seconds, or None."""
