@@ -38,7 +38,7 @@ from waystation.errors import (
     UnreachableError,
     WaystationError,
 )
-from waystation.retry import Patience
+from waystation.retry import Patience, Rate
 from waystation.wire import Tagged, members, uid_sets
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ class Options:
     accept_emptied: bool = False
     quick: bool = False
     new_source: bool = False
+    rate: float = 0
+    """Messages per second at the most; 0 is no ceiling."""
 
 
 @dataclass(slots=True)
@@ -130,8 +132,8 @@ def export(
         WaystationError: the run could not go on; what is recorded stays, and the same call
             goes on from there.
     """
-    run = _Run(archive, progress, options)
     patience = patience or Patience(progress)
+    run = _Run(archive, progress, options, patience)
     has_connected = False
     while True:
         before = run.steps
@@ -183,10 +185,12 @@ class _Run:
     archive: Archive
     progress: Progress
     options: Options
+    patience: Patience
     result: Exported = field(default_factory=Exported)
     steps: int = 0
     """Grows with all that is done for good, and tells a slow line from a dead one."""
     _batch: Batch = field(init=False)
+    _rate: Rate = field(init=False)
     _finished: set[bytes] = field(default_factory=set)
     _unchanged: list[int] = field(default_factory=list)
     _suspects: dict[tuple[int, int], _Suspect] = field(default_factory=dict)
@@ -197,6 +201,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self._batch = self.archive.batch()
+        self._rate = Rate(self.options.rate, self.patience.sleep)
 
     @property
     def is_onto_it(self) -> bool:
@@ -437,7 +442,11 @@ class _Run:
         for uid in suspects:
             self._fetch_suspect(source, folder, uid)
         rest = (uid for uid in missing if uid not in suspects) if suspects else missing
-        for uid, words in self._fetch_sets(source, folder, uid_sets(rest, _MESSAGES_A_COMMAND)):
+        most = _MESSAGES_A_COMMAND
+        if self._rate.is_limited:
+            # Little is asked for at a time, so that the server does not run ahead of us.
+            most = max(1, min(most, int(self.options.rate)))
+        for uid, words in self._fetch_sets(source, folder, uid_sets(rest, most)):
             for _, reply in self._fetch_sets(source, folder, [b"%d" % uid]):
                 self._fail(folder, uid, self._reason(source, uid, reply or words))
 
@@ -502,6 +511,7 @@ class _Run:
         came: dict[int, str],
     ) -> None:
         """Put a message that was asked for into the batch, once."""
+        self._rate.wait()
         uid = message.uid
         command = next((each for each in asked if uid in each.waiting), None)
         if command is None:

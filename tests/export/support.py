@@ -93,10 +93,11 @@ class Stage:
     name: str = "imap://alice@127.0.0.1"
     heard: Heard = field(default_factory=Heard)
     delays: tuple[float, ...] = (0, 1, 3, 10, 30)
+    sleep: Callable[[float], None] = lambda _: None
 
     def run(self, options: Options | None = None) -> Exported:
         self.heard = Heard()
-        patience = Patience(self.heard, sleep=lambda _: None, delays=self.delays)
+        patience = Patience(self.heard, sleep=self.sleep, delays=self.delays)
         with self.archive() as archive:
             return export(
                 archive,

@@ -810,3 +810,18 @@ def test_a_largest_message_of_ones_own_is_kept_to(
 
     assert (result.new, result.failed) == (5, 1)
     assert "5,016 octets" in export.heard.problems[0][2]
+
+
+def test_a_rate_is_a_ceiling_for_what_is_fetched(
+    server: ImapServer, inbox: FakeFolder, tmp_path: Path
+) -> None:
+    slept: list[float] = []
+    stage = Stage(tmp_path / "slow", connector(server.port), sleep=slept.append)
+
+    result = stage.run(Options(rate=2))
+
+    assert result.new == 5
+    # Five messages at two a second: the last may come two seconds after the first. This sleep
+    # lets no time go by.
+    assert len(slept) == 4
+    assert 1.5 < slept[-1] <= 2

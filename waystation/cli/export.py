@@ -59,6 +59,7 @@ def _export(
         typer.Option("--new-source", help="The same mailbox is now at another address."),
     ] = False,
     largest_message: options.LargestMessage = 1024**3,
+    rate: options.Rate = 0,
     timeout: options.Timeout = 120,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -94,7 +95,7 @@ def _export(
                 account.name,
                 account.key,
                 listener,
-                Options(accept_emptied, quick, new_source),
+                Options(accept_emptied, quick, new_source, rate),
             )
             numbers.update(totals(result))
     listener.close()
