@@ -1,7 +1,8 @@
 """What a message's octets are, told so that it can be known again after a server's tidying.
 
-Many servers store bare LF as CRLF, drop a stray CR, or keep NUL as 0x80; some add a header.
-Whoever compares content has to know what is left of it then.
+Many servers store bare LF as CRLF, drop a stray CR, or keep NUL as 0x80; Courier ends the last
+line of a message that leaves it open; some servers add a header. Whoever compares content has to
+know what is left of it then.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Content:
 
     exact: str
     tidy: str
-    """Without any CR, and with 0x80 in place of NUL."""
+    """Without any CR, without the line ends at its end, and with 0x80 in place of NUL."""
     body: str
     """The same of what follows the header."""
 
@@ -33,8 +34,8 @@ class Digest:
 
     def __init__(self, _size: int = 0) -> None:
         self._exact = hashlib.sha256()
-        self._tidy = hashlib.sha256()
-        self._body = hashlib.sha256()
+        self._tidy = _WithoutEnd()
+        self._body = _WithoutEnd()
         # The header ends at an empty line, which may be the first one.
         self._before: bytes | None = b"\n"
 
@@ -60,6 +61,29 @@ class Digest:
     def content(self) -> Content:
         """What was written so far."""
         return Content(self._exact.hexdigest(), self._tidy.hexdigest(), self._body.hexdigest())
+
+
+class _WithoutEnd:
+    """A sha256 of text but for the line ends at its end."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._held_back = 0
+
+    def update(self, text: bytes) -> None:
+        """Take the next octets; line ends wait until something follows them."""
+        rest = text.rstrip(b"\n")
+        if rest:
+            while self._held_back:
+                some = min(self._held_back, _BLOCK)
+                self._hash.update(b"\n" * some)
+                self._held_back -= some
+            self._hash.update(rest)
+        self._held_back += len(text) - len(rest)
+
+    def hexdigest(self) -> str:
+        """Return the hash of what was taken so far."""
+        return self._hash.hexdigest()
 
 
 def content_of(path: Path) -> Content:

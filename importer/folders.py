@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from waystation.model import Folder, SpecialUse, is_inbox, join_levels, split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 Levels = tuple[str, ...]
 
@@ -79,12 +79,16 @@ def map_folders(
     *,
     source_prefix: Levels = (),
     override: Mapping[str, str] = MappingProxyType({}),
+    decided: Collection[str] = (),
 ) -> FolderMap:
     """Return where each archived folder goes.
 
     In this order: the person's folder map (archived name to target name, prefix and all; folders
     below go along); INBOX; the target's folder for the same special use; the place of the folder
     above; the same name.
+
+    ``decided`` are the names in ``override`` that were so decided earlier, and not by the person:
+    no other folder goes where these go.
     """
     sources = {_canonical(folder.levels): folder for folder in _sorted(archived)}
     wishes = {_canonical(split_name(name)): wish for name, wish in override.items() if wish}
@@ -92,6 +96,8 @@ def map_folders(
 
     for levels, wish in sorted(wishes.items()):
         plan.follow_wish(levels, _canonical(split_name(wish)))
+    for name in decided:
+        plan.hold(_canonical(split_name(name)))
     plan.take_inbox()
     for use, levels in _special_folders(plan, sources.values(), wishes):
         plan.take_special(use, levels)
@@ -113,6 +119,38 @@ def map_folders(
         tuple(sorted(plan.missing_parents(folders))),
         tuple(unused),
     )
+
+
+def plainer_names(
+    targets: Iterable[Levels], refused: Collection[Levels], taken: Iterable[Levels]
+) -> dict[Levels, Levels]:
+    """Return, for folders whose name the target refuses, names that any server takes.
+
+    Args:
+        targets: folders that are not there; without any that has no plainer name.
+        refused: what the target would not create, with the folders above them.
+        taken: every other folder, there or planned; no new name is one of these, in any case.
+    """
+    folded = {_fold(_INBOX)}
+    for levels in taken:
+        folded |= {_fold(levels[:depth]) for depth in range(1, len(levels) + 1)}
+    renamed: dict[Levels, Levels] = {}
+    found: dict[Levels, Levels] = {}
+    for levels in sorted(targets):
+        place: Levels = ()
+        for depth in range(1, len(levels) + 1):
+            old = levels[:depth]
+            if old not in refused:
+                place = old
+                continue
+            if old not in renamed:
+                wanted = (*place, _plainer(old[-1]))
+                renamed[old] = old if wanted == old else _unlike(wanted, folded)
+                folded.add(_fold(renamed[old]))
+            place = renamed[old]
+        if place != levels:
+            found[levels] = place
+    return found
 
 
 def well_known_use(name: str) -> SpecialUse | None:
@@ -161,6 +199,10 @@ class _Plan:
         self.places[levels] = _Place(fitting.levels, (BY_YOUR_MAP, *fitting.reasons))
         self._wished.add(levels)
 
+    def hold(self, levels: Levels) -> None:
+        """Let no other folder go where this one goes."""
+        self._take(self.places[levels].levels)
+
     def take_inbox(self) -> None:
         """Put INBOX into INBOX."""
         self.places.setdefault(_INBOX, _Place(_INBOX))
@@ -197,6 +239,8 @@ class _Plan:
             prefix = ()  # what lies below INBOX already lies below the prefix
         place = self._fitting(prefix + own)
         reasons: tuple[str, ...] = ()
+        if _fold(prefix + own) == _fold(levels):
+            return _Place(place.levels, place.reasons)  # the two prefixes are the same
         if own != levels:
             reasons += (f'"{join_levels(self.source_prefix)}" is only the prefix of the source',)
         if prefix:
@@ -397,6 +441,21 @@ def _fold_level(level: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", level.casefold()).casefold())
 
 
+def _plainer(level: str) -> str:
+    """Return a level without what Cyrus, Courier and others do not take in a name."""
+    changed = "".join("_" if char in _RISKY or char > "\uffff" else char for char in level)
+    return changed.strip(" .") or "_"
+
+
+def _unlike(levels: Levels, folded: Collection[Levels]) -> Levels:
+    """Return the levels, with a number if they are taken."""
+    free, number = levels, 1
+    while _fold(free) in folded:
+        number += 1
+        free = (*levels[:-1], f"{levels[-1]} ({number})")
+    return free
+
+
 def _is_control(char: str) -> bool:
     return unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"}
 
@@ -407,6 +466,7 @@ def _rank(name: str) -> int:
 
 
 _INBOX = ("INBOX",)
+_RISKY = frozenset('"%*\\{}[]()/~&')
 
 _ONLY_INBOX = "INBOX can only be the inbox"
 _SAME_NAME = "another archived folder has this name, at least where case is ignored"

@@ -44,6 +44,11 @@ class ImapTarget:
         """See ``MailTarget``."""
         return self._window
 
+    @property
+    def limit(self) -> int | None:
+        """See ``MailTarget``."""
+        return self._session.append_limit
+
     def folders(self) -> TargetFolders:
         """See ``MailTarget``."""
         folders = self._session.folders()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from importer.flags import carried
 from importer.flow import Flow
+from importer.folders import plainer_names
 from importer.plan import folder_map, rank, slices
 from importer.settle import look_through, settle
 from store.transfers import Transfer, TransferState
@@ -31,7 +32,7 @@ from waystation.errors import (
     WaystationError,
     plain,
 )
-from waystation.model import split_name
+from waystation.model import join_levels, split_name
 from waystation.retry import Patience, Rate
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import BinaryIO
 
-    from importer.plan import FolderPlan
+    from importer.folders import Levels, TargetFolders
+    from importer.plan import FolderPlan, PlannedFolder
     from importer.target import MailTarget
     from store.archive import Archive
     from store.index import ArchivedMessage
@@ -58,6 +60,13 @@ _WHOLE = 1024 * 1024
 _BLOCK = 1024 * 1024
 _FULL = re.compile(r"OVERQUOTA|quota", re.IGNORECASE)
 _FULL_IN_A_ROW = 20
+_REFUSED_IN_A_ROW = 10
+_OF_THE_MESSAGE = re.compile(
+    r"TOOBIG|quota|too (?:big|large|long)|size|contains|header|\bNUL\b|newline|\bline|8.?bit|"
+    r"virus|spam",
+    re.IGNORECASE,
+)
+"""Words that speak of the message: the next one may be taken all the same."""
 _GONE = re.compile(r"\[TRYCREATE\]", re.IGNORECASE)
 _DELAYS = (1.0, 2.0, 5.0, 15.0, 30.0)
 """Seconds before each new try: never at once, since a server may still be storing what it got
@@ -87,13 +96,19 @@ class Imported:
     set_aside: int = 0
     damaged: int = 0
     """Messages set aside because their file no longer agrees with its row."""
+    too_large: int = 0
+    """Messages set aside because the target says that it takes none of their size."""
+    not_sent: int = 0
+    """Messages left behind because their folder cannot be made, opened or written to."""
     folders_created: int = 0
     folders_failed: int = 0
 
     @property
     def is_complete(self) -> bool:
         """Whether everything that should be in the target is there."""
-        return not (self.refused or self.damaged or self.folders_failed)
+        return not (
+            self.refused or self.damaged or self.too_large or self.not_sent or self.folders_failed
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +207,12 @@ class _Run:
     """How often a message broke the connection, or was refused for the time being."""
     _failed: set[str] = field(default_factory=set)
     """Target folders that cannot be worked with."""
+    _names: dict[int, str] = field(default_factory=dict)
+    """The target folders, by the archived folder's id."""
+    _refusals: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """The words with which a target folder refused the last messages, and how many in a row."""
+    _taking: set[str] = field(default_factory=set)
+    """Target folders that have taken a message in this run."""
     _recreated: set[str] = field(default_factory=set)
     _listed: set[str] = field(default_factory=set)
     """The folders that the target showed, and that can hold messages."""
@@ -205,7 +226,8 @@ class _Run:
         self._octets_in_flight = 0
         self._ending = None
         self._flow = Flow(mail_target.window)
-        names = self._map(mail_target)
+        self._map(mail_target)
+        names = self._names
         self._settle_all(mail_target)
         self._look_through(mail_target)
         waiting = self.archive.transfers.unsent_totals(self.target.id)
@@ -256,24 +278,94 @@ class _Run:
 
     # Folders
 
-    def _map(self, mail_target: MailTarget) -> dict[int, str]:
+    def _map(self, mail_target: MailTarget) -> None:
         """Decide where folders go, record it, and create what the target lacks."""
         there = mail_target.folders()
         plan = folder_map(self.archive, self.target.id, there, self.options.folder_map)
         self._record_map(plan)
-        for levels in plan.to_create:
+        self._names = {folder.folder_id: folder.target for folder in plan.folders}
+        self._listed = {folder.name for folder in there.folders if folder.is_selectable}
+        refused = self._create(mail_target, plan.to_create)
+        if refused:
+            self._make_do(mail_target, plan, refused)
+
+    def _create(
+        self, mail_target: MailTarget, folders: Iterable[Levels]
+    ) -> dict[Levels, RefusedError]:
+        """Create folders; return those that the target refuses."""
+        refused: dict[Levels, RefusedError] = {}
+        for levels in folders:
             try:
                 mail_target.create(levels)
                 self.result.folders_created += 1
             except RefusedError as error:
                 if error.retriable:
                     raise
-                # Some servers have parents that cannot be made by themselves; if the folder
-                # below cannot be opened either, that will be said of it.
-                self.progress.alarm("/".join(levels), str(error))
-        names = {folder.folder_id: folder.target for folder in plan.folders}
-        self._listed = {folder.name for folder in there.folders if folder.is_selectable}
-        return names
+                refused[levels] = error
+        return refused
+
+    def _make_do(
+        self, mail_target: MailTarget, plan: FolderPlan, refused: dict[Levels, RefusedError]
+    ) -> None:
+        """Give folders that the target refuses to create a plainer name, or go on without them.
+
+        Where it is only a folder above that cannot be made by itself, nothing is amiss.
+        """
+        there = mail_target.folders()
+        usable = {folder.levels for folder in there.folders if folder.is_selectable}
+        lacking = [
+            (folder, levels)
+            for folder in plan.folders
+            if (levels := split_name(folder.target)) in refused and levels not in usable
+        ]
+        plainer = self._plainer(plan, there, refused)
+        known = {f.levels[:depth] for f in there.folders for depth in range(1, len(f.levels) + 1)}
+        to_create = {new[:depth] for new in plainer.values() for depth in range(1, len(new) + 1)}
+        refused_again = self._create(mail_target, sorted(to_create - known))
+        for folder, levels in lacking:
+            new = plainer.get(levels)
+            if new is not None and new not in refused_again:
+                self._rename(folder, join_levels(new))
+            else:
+                self._do_without(folder, refused[levels])
+
+    def _plainer(
+        self, plan: FolderPlan, there: TargetFolders, refused: dict[Levels, RefusedError]
+    ) -> dict[Levels, Levels]:
+        """Return other names for what was refused; what the user wants stays as it is."""
+        planned = {split_name(folder.target) for folder in plan.folders}
+        wished = {
+            split_name(folder.target)
+            for folder in plan.folders
+            if folder.source in self.options.folder_map
+        }
+        listed = {folder.levels for folder in there.folders}
+        targets = {
+            levels
+            for levels in (planned & refused.keys()) - listed
+            if not any(levels[:depth] in wished for depth in range(1, len(levels) + 1))
+        }
+        return plainer_names(targets, refused, listed | (planned - refused.keys()))
+
+    def _rename(self, folder: PlannedFolder, name: str) -> None:
+        """Send a folder's messages to another name than planned, now and in later runs."""
+        reason = f'the target refuses the name "{folder.target}"'
+        self.archive.transfers.remap_folder(
+            self.target.id, folder.folder_id, name, (*folder.reasons, reason)
+        )
+        self._names[folder.folder_id] = name
+        self.progress.note(folder.source, f'goes to "{name}": {reason}')
+
+    def _do_without(self, folder: PlannedFolder, error: RefusedError) -> None:
+        """Go on without a folder that cannot be made."""
+        if folder.target in self._failed:
+            return
+        if self._left_behind(folder.target):
+            why = f"{error}; --folder-map FILE.csv gives it another name"
+            self._leave(folder.target, folder.source, why)
+        else:
+            self._failed.add(folder.target)
+            self.progress.alarm(folder.source, str(error))
 
     def _record_map(self, plan: FolderPlan) -> None:
         transfers, target_id = self.archive.transfers, self.target.id
@@ -315,10 +407,33 @@ class _Run:
         """Go on without a target folder, unless what is wrong with it passes."""
         if error.retriable:
             raise error
-        if name not in self._failed:
-            self._failed.add(name)
-            self.result.folders_failed += 1
-            self.progress.problem(source, None, str(error))
+        self._leave(name, source, str(error))
+
+    def _leave(self, name: str, source: str, why: str) -> None:
+        """Go on without a target folder, and say once how much is not sent for that."""
+        if name in self._failed:
+            return
+        self._failed.add(name)
+        self.result.folders_failed += 1
+        behind = self._left_behind(name)
+        for folder, count in behind:
+            self.result.not_sent += count
+            self.progress.problem(folder, None, f"{why} ({count:,} not sent)")
+        if not behind:
+            self.progress.problem(source, None, why)
+
+    def _left_behind(self, name: str) -> list[tuple[str, int]]:
+        """Return the archived folders of a target folder with how much is still to be sent."""
+        transfers = self.archive.transfers
+        moved = {number for number, _, _ in transfers.unsent_moved(self.target.id)}
+        found = []
+        for folder in self.archive.index.folders():
+            if self._names.get(folder.id) == name:
+                unsent = transfers.unsent(self.target.id, folder.id)
+                count = sum(n not in moved and n not in self._done for n in unsent)
+                if count:
+                    found.append((folder.name, count))
+        return found
 
     # What is in doubt
 
@@ -431,6 +546,10 @@ class _Run:
             finally:
                 self._record(())
             selected = self._place(mail_target, folder)
+            if isinstance(self._ending, _FolderClosedError):
+                self._leave(name, source, str(self._ending))
+                self._ending = None
+                return
             if self._ending is not None:
                 raise self._ending
 
@@ -443,7 +562,7 @@ class _Run:
         octets = 0
         for start in range(0, len(ids), _PAGE):
             for message in self.archive.index.some(ids[start : start + _PAGE]):
-                if not self._is_to_send(message, name):
+                if not self._is_to_send(message, name, mail_target.limit):
                     continue
                 group.append(message)
                 octets += message.size or 0
@@ -453,15 +572,22 @@ class _Run:
         if group:
             yield group
 
-    def _is_to_send(self, message: ArchivedMessage, name: str) -> bool:
-        if message.last_seen is None:
-            return True
-        there = self.archive.transfers.moved_to(message.id)
-        if there is None:
-            return True
-        # The source moved it: its copy goes from the folder in which it is now.
-        self._set_aside(message, name, f"moved to {there} on the source, and sent from there")
-        return False
+    def _is_to_send(self, message: ArchivedMessage, name: str, limit: int | None) -> bool:
+        if message.last_seen is not None:
+            there = self.archive.transfers.moved_to(message.id)
+            if there is not None:
+                # The source moved it: its copy goes from the folder in which it is now.
+                reason = f"moved to {there} on the source, and sent from there"
+                self._set_aside(message, name, reason)
+                return False
+        size = message.size or 0
+        if limit is not None and size > limit:
+            reason = f"too large for the target: {size:,} octets, it takes {limit:,}"
+            self._set_aside(message, name, reason)
+            self.progress.problem(message.folder, message.uid, reason)
+            self.result.too_large += 1
+            return False
+        return True
 
     def _send_group(
         self, mail_target: MailTarget, folder: _Open, group: list[ArchivedMessage]
@@ -550,13 +676,28 @@ class _Run:
         refused = RefusedError("APPEND", answer.reply)
         if _GONE.search(answer.text) and self._may_recreate(folder.name):
             self._try_later(sent, answer, _FolderGoneError(folder.name, answer.reply))
-        elif refused.retriable and self._blame(sent) < _GIVEN_UP:
+        elif self._is_closed(answer) or (refused.retriable and self._blame(sent) < _GIVEN_UP):
             self._try_later(sent, answer, refused)
         else:
             self._refused(sent, answer.reply)
             self._full_in_a_row = self._full_in_a_row + 1 if _FULL.search(answer.text) else 0
             if self._full_in_a_row >= _FULL_IN_A_ROW:
                 self._ending = TargetFullError(self.target.name, answer.reply)
+            elif self._refuses_all(folder.name, answer) and self._ending is None:
+                self._ending = _FolderClosedError(answer.reply)
+
+    def _is_closed(self, answer: Tagged) -> bool:
+        """Whether this answers what was in flight when a folder turned out to take nothing."""
+        return isinstance(self._ending, _FolderClosedError) and self._ending.reply == answer.reply
+
+    def _refuses_all(self, name: str, answer: Tagged) -> bool:
+        """Whether a folder answers everything alike, so that it is no use to go on with it."""
+        if _OF_THE_MESSAGE.search(answer.text):
+            return False
+        words, times = self._refusals.get(name, ("", 0))
+        times = times + 1 if words == answer.reply else 1
+        self._refusals[name] = (answer.reply, times)
+        return times >= _REFUSED_IN_A_ROW and name not in self._taking
 
     def _may_recreate(self, name: str) -> bool:
         """Whether a folder that is gone is to be created once more in this run."""
@@ -591,6 +732,7 @@ class _Run:
 
     def _appended(self, folder: _Open, sent: _InFlight, answer: Tagged) -> None:
         self._full_in_a_row = 0
+        self._taking.add(folder.name)
         self.steps += 1
         self.result.appended += 1
         self.result.octets += sent.message.size or 0
@@ -673,6 +815,14 @@ class _FolderGoneError(WaystationError):
     @property
     def retriable(self) -> bool:
         return True
+
+
+class _FolderClosedError(WaystationError):
+    """A folder refuses every message in the same words."""
+
+    def __init__(self, reply: str) -> None:
+        self.reply = reply
+        super().__init__(f"the target's folder takes no messages: {reply}")
 
 
 def _proven(file: BinaryIO, message: ArchivedMessage) -> BinaryIO | None:

@@ -1,8 +1,9 @@
 """Looking into the target: what of ours is there, before anything is sent (again).
 
 What lies in the folder is compared with what the transfer log says of it, by Message-ID, Date,
-From and Subject, by INTERNALDATE, and in the end by content. So neither a lost answer nor one
-that lies, nor a renumbered folder, nor a stranger's message leads to a wrong conclusion.
+From and Subject, by INTERNALDATE, and in the end by content; by date and content alone, where
+headers do not lead to it. So neither a lost answer nor one that lies, nor a renumbered folder,
+nor a stranger's message leads to a wrong conclusion.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ T = TypeVar("T")
 
 _STEP = 500
 _CONTENTS_A_COMMAND = 100
+_LAST_RESORT = 2000
+"""So many messages are fetched at the most where nothing but their date speaks for them."""
 _FOUND = "found in the target after its answer was lost"
 _SURE, _IN_DOUBT, _DELETED = range(3)
 """Who chooses first among equal messages: what was taken, what may have been, what is gone."""
@@ -255,12 +258,7 @@ def _pairs(
     ``proven`` are messages of ours whose place is known. They tell whether this server stores
     other content than it was sent; with None it is taken not to.
     """
-    while uids := lookup.candidates(_STEP):
-        for among in uid_sets(uids, _CONTENTS_A_COMMAND):
-            lookup.contents(
-                (uid, (content.exact, content.tidy, content.body))
-                for uid, content in target.contents(among)
-            )
+    _fetch_contents(target, lookup)
     kept = changed = 0
     while groups := lookup.groups(_STEP):
         for group in groups:
@@ -268,18 +266,49 @@ def _pairs(
             kept += len(pairs)
             changed += changed_here
             yield from pairs.items()
-    if not changed or proven is None:
+    if proven is None:
         return
+    if changed and _is_rewriting(archive, target, proven, kept, changed):
+        lookup.try_again()
+        while groups := lookup.groups(_STEP):
+            for group in groups:
+                yield from _match(archive, lookup, group, is_rewriting=True)[0].items()
+    # Some servers answer HEADER.FIELDS with less than the header has: then its content tells.
+    if not lookup.leave_to_content(NO_HEADERS, _DELETED):
+        return
+    _fetch_contents(target, lookup, _LAST_RESORT)
+    while groups := lookup.groups(_STEP):
+        for group in groups:
+            yield from _match(archive, lookup, group, is_rewriting=False)[0].items()
+
+
+def _fetch_contents(target: MailTarget, lookup: Lookup, most: int | None = None) -> None:
+    """Have the target hand out what agrees with anything that is looked for."""
+    asked = 0
+    while (most is None or asked < most) and (uids := lookup.candidates(_STEP)):
+        asked += len(uids)
+        for among in uid_sets(uids, _CONTENTS_A_COMMAND):
+            lookup.contents(
+                (uid, (content.exact, content.tidy, content.body))
+                for uid, content in target.contents(among)
+            )
+
+
+def _is_rewriting(
+    archive: Archive,
+    target: MailTarget,
+    proven: Iterable[tuple[int, int]],
+    kept: int,
+    changed: int,
+) -> bool:
+    """Whether the server stores other content than it was sent.
+
+    One message that differs is another message; several are a habit of the server.
+    """
     for is_kept in _samples(archive, target, proven):
         kept += is_kept
         changed += not is_kept
-    # One message that differs is another message; several are a habit of the server.
-    if changed < 2 or changed <= kept:
-        return
-    lookup.try_again()
-    while groups := lookup.groups(_STEP):
-        for group in groups:
-            yield from _match(archive, lookup, group, is_rewriting=True)[0].items()
+    return changed >= 2 and changed > kept
 
 
 def _match(

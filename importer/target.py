@@ -34,6 +34,10 @@ class MailTarget(Protocol):
     def window(self) -> Window:
         """What this target bears; one message means: send, wait, send."""
 
+    @property
+    def limit(self) -> int | None:
+        """Octets of the largest message it takes (RFC 7889); None where it does not say."""
+
     def folders(self) -> TargetFolders:
         """Return what is there, and how names are built."""
 

@@ -178,8 +178,8 @@ class Lookup:
             self._database.execute("DELETE FROM temp.sought WHERE rank >= ?", (rank,))
             if not self._database.row("SELECT 1 FROM temp.sought LIMIT 1"):
                 return False
-            for table in ("sought", "found"):
-                self._database.execute(f"UPDATE temp.{table} SET fingerprint = ?", (fingerprint,))
+            self._database.execute("UPDATE temp.sought SET fingerprint = ?", (fingerprint,))
+            self._database.execute("UPDATE temp.found SET fingerprint = ?", (fingerprint,))
             self.try_again()
         return True
 

@@ -90,6 +90,13 @@ WHERE m.state = 'archived'
     AND (t.state IS NULL OR t.state IN ('pending', 'refused', 'set_aside'))
 """
 
+_MOVED = """
+SELECT 1 FROM messages AS there
+WHERE there.sha256 = m.sha256 AND there.last_seen IS NULL AND there.state = 'archived'
+    AND there.received IS m.received
+    AND (there.folder_id, there.uidvalidity) != (m.folder_id, m.uidvalidity)
+"""
+
 
 class Transfers:
     """The transfer log of one archive. ``now`` gives the time as text."""
@@ -213,10 +220,7 @@ class Transfers:
     def unsent_moved(self, target_id: int) -> list[tuple[int, int, int]]:
         """Return the same of what is still to be sent, and moved on the source: ``moved_to``."""
         rows = self._database.rows(
-            _UNSENT + "AND m.last_seen IS NOT NULL AND EXISTS (SELECT 1 FROM messages AS there"
-            " WHERE there.sha256 = m.sha256 AND there.last_seen IS NULL"
-            " AND there.state = 'archived' AND there.received IS m.received"
-            " AND (there.folder_id, there.uidvalidity) != (m.folder_id, m.uidvalidity))",
+            _UNSENT + "AND m.last_seen IS NOT NULL AND EXISTS (" + _MOVED + ")",
             {"target": target_id},
         )
         return [(number, folder_id, size) for number, folder_id, size in rows]

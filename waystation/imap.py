@@ -190,6 +190,16 @@ class ImapSession:
         """Whether the server announced this capability."""
         return capability in self._capabilities
 
+    @property
+    def append_limit(self) -> int | None:
+        """Octets of the largest message that APPEND takes (RFC 7889), where it is one for all."""
+        limits = (
+            number(value.encode(), _MODSEQ)
+            for name, _, value in (word.partition("=") for word in self._capabilities)
+            if name == "APPENDLIMIT"
+        )
+        return min((limit for limit in limits if limit is not None), default=None)
+
     def folders(self) -> list[Folder]:
         """Return every folder the server lists, in its order, each once and under its own name."""
         found: dict[bytes, Folder] = {}

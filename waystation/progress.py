@@ -26,6 +26,9 @@ class Progress(Protocol):
     def alarm(self, folder: str, text: str) -> None:
         """Something a person must read; the run goes on."""
 
+    def note(self, folder: str, text: str) -> None:
+        """Something worth knowing of a folder; nothing is wrong with it."""
+
     def problem(self, folder: str, uid: int | None, text: str) -> None:
         """One message (or a whole folder) could not be done; the run goes on."""
 
@@ -46,6 +49,9 @@ class Silent:
         """See ``Progress``."""
 
     def alarm(self, folder: str, text: str) -> None:
+        """See ``Progress``."""
+
+    def note(self, folder: str, text: str) -> None:
         """See ``Progress``."""
 
     def problem(self, folder: str, uid: int | None, text: str) -> None:

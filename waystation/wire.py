@@ -62,7 +62,7 @@ _TOKEN = re.compile(
     rb"|(?P<literal>~?\{\d+\+?\}\r?\n)|(?P<atom>BODY\[[^\]]*+\](?:<\d+>)?|[^ ()\"\r\n]+)",
     re.DOTALL | re.IGNORECASE,
 )
-_FLAG = re.compile(r"\\?[^\x00-\x20\x7f-\uffff(){%*\"\\\]]+", re.ASCII)
+_FLAG = re.compile(r"\\?[^\x00-\x20\x7f-\U0010ffff(){%*\"\\\]]+", re.ASCII)
 _UNQUOTE = re.compile(rb"\\(.)", re.DOTALL)
 _DATE = re.compile(
     rb"([ \d]?\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])([01]\d|2[0-3])([0-5]\d)"
@@ -299,9 +299,11 @@ class Wire:
                 continue
             values = _values(tokens)
             size = number(values.get(b"RFC822.SIZE"), _LARGEST_MODSEQ)
-            header = next((v for k, v in values.items() if k.startswith(b"BODY[HEADER")), None)
-            if isinstance(header, bytes):
-                yield Described(fetched.message, -1 if size is None else size, header)
+            for key, header in values.items():
+                # NIL is what some servers say in place of an empty string.
+                if key.startswith(b"BODY[HEADER") and isinstance(header, bytes | None):
+                    yield Described(fetched.message, -1 if size is None else size, header or b"")
+                    break
 
     def send_append(
         self,

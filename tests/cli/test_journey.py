@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cli.conftest import Server, letter, tree
+from tests.fakes.imap_server import Answer
 from tests.servers.dovecot import PASSWORD
 
 if TYPE_CHECKING:
@@ -66,6 +68,61 @@ def test_a_second_import_sends_nothing(
     assert second.code == 0
     assert "Nothing was left to send" in second.err
     assert new.fake.commands("APPEND") == 0
+
+
+def test_what_is_too_large_for_the_target_is_told_before_and_after(
+    waystation: CommandLine, old: Server, new: Server, archive: Path
+) -> None:
+    large = letter(7, "large" * 200)
+    old.mailbox.folder("Projects/2024").append(large)
+    waystation("export", archive, *old.source)
+    new.fake.abilities = replace(new.fake.abilities, append_limit=500)
+
+    planned = waystation("plan", archive, *new.target)
+    as_json = waystation("plan", archive, *new.target, "--json")
+    done = waystation("import", archive, *new.target)
+
+    assert "7 messages (" in planned.err
+    assert "Projects/2024: 1 message (1.1 kB) too large for the target, which takes" in planned.err
+    row = next(row for row in as_json.of_type("folder") if row["folder"] == "Projects/2024")
+    assert (row["messages"], row["too_large"], row["too_large_octets"]) == (1, 1, len(large))
+    summary = as_json.summary
+    assert (summary["messages"], summary["too_large"], summary["largest_taken"]) == (7, 1, 500)
+    assert done.code == 3
+    assert "! Projects/2024 UID 2: too large for the target: " in done.err
+    assert "1 set aside, 1 of them too large for it." in done.err
+
+
+def test_a_folder_that_cannot_be_made_leaves_its_messages_with_a_word(
+    waystation: CommandLine, new: Server, exported: Path
+) -> None:
+    new.script.on("CREATE", Answer(b"NO not here"))
+
+    done = waystation("import", exported, *new.target, "--json")
+    again = waystation("import", exported, *new.target)
+
+    assert (done.code, done.summary["not_sent"], done.summary["appended"]) == (3, 1, 6)
+    assert "--folder-map FILE.csv gives it another name (1 not sent)" in again.err
+    assert "1 not sent: their folder cannot be made or used." in again.err
+
+
+def test_a_folder_that_gets_a_plainer_name_is_told_and_is_no_problem(
+    waystation: CommandLine, old: Server, new: Server, archive: Path
+) -> None:
+    old.mailbox.create('"quoted"').append(letter(7))
+    waystation("export", archive, *old.source)
+    new.script.on("CREATE", Answer(b"NO bad name"), containing=b"quoted\\")
+
+    done = waystation("import", archive, *new.target, "--json")
+
+    assert done.code == 0
+    [note] = done.of_type("note")
+    assert note["text"] == 'goes to "_quoted_": the target refuses the name ""quoted""'
+    planned = waystation("plan", archive, "--offline", "--json").of_type("folder")
+    assert 'the target refuses the name ""quoted""' in [r for p in planned for r in p["reasons"]]
+    old.mailbox.folder('"quoted"').append(letter(8))
+    waystation("export", archive)
+    assert "quoted" not in waystation("import", archive, "--quiet", *new.secret).err
 
 
 def test_the_source_is_only_read(waystation: CommandLine, old: Server, archive: Path) -> None:

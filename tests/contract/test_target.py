@@ -77,6 +77,18 @@ def test_the_inbox_is_there_and_can_be_opened(target: MailTarget) -> None:
     assert "\\seen" in selected.permanent_flags
 
 
+def test_the_largest_message_is_what_the_server_says() -> None:
+    with MemoryServer(limit=100).connect() as twin:
+        assert twin.limit == 100
+    said = {"APPENDLIMIT=4711": 4711, "APPENDLIMIT": None, "APPENDLIMIT=x": None, "X=1": None}
+    for word, limit in said.items():
+        with (
+            server(None, extra_capabilities=(word,)) as running,
+            connector(running.port)() as target,
+        ):
+            assert target.limit == limit
+
+
 def test_a_folder_is_created_once_and_again_without_complaint(target: MailTarget) -> None:
     for _ in range(2):
         target.create(("Grüße",))

@@ -49,7 +49,10 @@ class Misbehaviour:
     appenduid: Callable[[int, int], str] | None = None
     """Makes the text of the answer out of UIDVALIDITY and UID."""
     refuse_open: dict[str, str] = field(default_factory=dict)
-    refuse_create: dict[str, str] = field(default_factory=dict)
+    refuse_create: Callable[[tuple[str, ...]], str | None] = lambda levels: None
+    """Returns the words with which a folder is not created."""
+    header: Callable[[bytes], bytes] = lambda head: head
+    """Makes what ``describe`` shows of a message."""
     hidden: set[int] = field(default_factory=set)
     """UIDs that ``describe`` leaves out although they are there."""
 
@@ -65,6 +68,7 @@ class MemoryServer:
         delimiter: str | None = "/",
         prefix: tuple[str, ...] = (),
         says_uidnext: bool = True,
+        limit: int | None = None,
     ) -> None:
         self.user: FakeUser = Mailboxes({"bob": "secret"}, delimiter=delimiter)["bob"]
         self.uidplus = uidplus
@@ -72,8 +76,11 @@ class MemoryServer:
         self.delimiter = delimiter
         self.prefix = prefix
         self.says_uidnext = says_uidnext
+        self.limit = limit
         self.wrong = Misbehaviour()
         self.appends = 0
+        self.last_folder: tuple[str, ...] = ()
+        """Where the last message went, or would have."""
         self.connections = 0
 
     @contextmanager
@@ -115,6 +122,10 @@ class MemoryTarget:
     def window(self) -> Window:
         return self._server.window
 
+    @property
+    def limit(self) -> int | None:
+        return self._server.limit
+
     def folders(self) -> TargetFolders:
         self._demand_line()
         folders = tuple(
@@ -130,9 +141,9 @@ class MemoryTarget:
 
     def create(self, levels: tuple[str, ...]) -> None:
         self._demand_line()
-        name = join_levels(levels)
-        if name in self._server.wrong.refuse_create:
-            raise RefusedError("CREATE", self._server.wrong.refuse_create[name])
+        refusal = self._server.wrong.refuse_create(levels)
+        if refusal is not None:
+            raise RefusedError("CREATE", refusal)
         if self._server.user.find(levels) is None:
             try:
                 self._server.user.create(levels)
@@ -162,7 +173,8 @@ class MemoryTarget:
                 continue
             flags, keywords = split_flags(sorted(message.flags))
             remote = RemoteMessage(message.uid, flags, keywords, message.internaldate)
-            yield Described(remote, len(message.body), message.body[:65536])
+            header = self._server.wrong.header(message.body[:65536])
+            yield Described(remote, len(message.body), header)
 
     def uids(self, among: bytes) -> list[int]:
         return [message.uid for message in self._chosen(among)]
@@ -183,6 +195,7 @@ class MemoryTarget:
         self._demand_line()
         server, wrong = self._server, self._server.wrong
         server.appends += 1
+        server.last_folder = self._levels
         self._count += 1
         tag = b"T%d" % self._count
         body = message.read(size)
@@ -192,6 +205,8 @@ class MemoryTarget:
         if server.appends in wrong.lose_before:
             self._break()
         refusal = wrong.refuse(body)
+        if server.limit is not None and size > server.limit:
+            refusal = "NO [TOOBIG] too large"
         folder = server.user.find(self._levels)
         if folder is None:
             refusal = "NO [TRYCREATE] no such folder"

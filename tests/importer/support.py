@@ -44,6 +44,7 @@ class Listener:
     def __init__(self) -> None:
         self.problems: list[tuple[str, int | None, str]] = []
         self.alarms: list[tuple[str, str]] = []
+        self.notes: list[tuple[str, str]] = []
         self.waits: list[float] = []
         self.advanced = 0
         self.expected = 0
@@ -62,6 +63,9 @@ class Listener:
 
     def alarm(self, folder: str, text: str) -> None:
         self.alarms.append((folder, text))
+
+    def note(self, folder: str, text: str) -> None:
+        self.notes.append((folder, text))
 
     def problem(self, folder: str, uid: int | None, text: str) -> None:
         self.problems.append((folder, uid, text))

@@ -48,6 +48,25 @@ def test_line_ends_and_nul_make_no_difference_to_tidy(message: bytes) -> None:
     assert digest(tidied).body == digest(message).body
 
 
+@given(octets, st.sampled_from([b"\r\n", b"\n", b"\r", b"\r\n\r\n"]))
+def test_a_line_end_at_the_end_makes_no_difference_to_tidy(message: bytes, end: bytes) -> None:
+    assert digest(message + end).tidy == digest(message).tidy
+    assert digest(message + end).body == digest(message).body
+    assert digest(message + end).exact != digest(message).exact
+
+
+@given(octets, st.integers(1, 3))
+def test_line_ends_before_the_end_do_make_a_difference(message: bytes, more: int) -> None:
+    assert digest(b"a" + b"\n" * more + b"b").tidy != digest(b"ab").tidy
+    assert digest(message + b"\n" * more + b"b").tidy != digest(message).tidy
+
+
+def test_many_line_ends_in_a_row_are_not_held_in_memory() -> None:
+    many = b"\n" * 3_000_000
+
+    assert digest(b"\n\na", many, b"b").body == hashlib.sha256(b"\na" + many + b"b").hexdigest()
+
+
 def test_a_header_more_makes_no_difference_to_the_body() -> None:
     message = b"Subject: x\r\n\r\nText.\r\n"
 

@@ -14,6 +14,7 @@ from importer.folders import (
     SourceFolder,
     TargetFolders,
     map_folders,
+    plainer_names,
     well_known_use,
 )
 from waystation.model import Folder, SpecialUse, is_inbox, join_levels, split_name
@@ -51,6 +52,50 @@ def test_an_ordinary_folder_keeps_its_name() -> None:
     )
     assert found.parents == (("Projects",),)
     assert found.to_create == (("Projects",), ("Projects", "2024"))
+
+
+def test_prefixes_that_are_the_same_are_no_reason() -> None:
+    found = map_folders(
+        source("INBOX", "INBOX/a.b", "INBOX/c", "INBOX/C"),
+        target("INBOX", delimiter=".", prefix="INBOX"),
+        source_prefix=("INBOX",),
+    )
+
+    assert names(found)["INBOX/a.b"] == "INBOX/a_b"
+    assert reasons(found)["INBOX/a.b"] == ('"." divides levels on the target',)
+    assert reasons(found)["INBOX/C"] == ()
+    assert not any("prefix" in text for each in reasons(found).values() for text in each)
+
+
+def test_a_refused_name_becomes_a_plain_one_and_folders_below_go_along() -> None:
+    odd = ('"x"', "50%")
+    refused = {odd[:1], odd, ('"x"', "y"), ("plain",), ("🎉 ",), ("(...)",)}
+
+    found = plainer_names(refused, refused, [("INBOX",)])
+
+    assert found == {
+        odd[:1]: ("_x_",),
+        odd: ("_x_", "50_"),
+        ('"x"', "y"): ("_x_", "y"),
+        ("🎉 ",): ("_",),
+        ("(...)",): ("_..._",),
+    }
+
+
+def test_a_plain_name_that_is_taken_gets_a_number() -> None:
+    found = plainer_names(
+        [("a*",), ("A%",), ("*", "b")], [("a*",), ("A%",), ("*",), ("*", "b")], [("a_", "b")]
+    )
+
+    assert found == {("A%",): ("A_ (2)",), ("a*",): ("a_ (3)",), ("*", "b"): ("_", "b")}
+
+
+def test_what_is_there_below_a_refused_name_stays() -> None:
+    refused = [('"x"',), ('"x"', "y", "{z}")]
+
+    found = plainer_names(refused, refused, [('"x"', "y")])
+
+    assert found == {('"x"',): ("_x_",), ('"x"', "y", "{z}"): ('"x"', "y", "_z_")}
 
 
 def test_a_folder_that_exists_is_not_created() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from importer.folders import BY_YOUR_MAP, TargetFolders
-from importer.plan import FolderPlan, folder_map, rank, slices
+from importer.plan import FolderPlan, HeldBack, folder_map, held_back, rank, slices
 from store.index import ArchivedFolder
 from tests.importer.support import mail
 from waystation.model import Folder, SpecialUse
@@ -73,6 +73,27 @@ def test_a_plan_says_how_much_is_to_be_sent_and_what_is_to_be_created(mail_archi
     }
     assert plan.to_create == (("Projects",), ("Projects", "2024"))
     assert plan.unused == ("Nowhere",)
+
+
+def test_what_will_be_set_aside_is_told_apart(mail_archive: Mail, target: MemoryServer) -> None:
+    moved = mail_archive.add(mail(1, "x" * 500))
+    mail_archive.add(mail(1, "x" * 500), "Done")
+    mail_archive.vanish(moved)
+    mail_archive.add(mail(2))
+    archive, number = mail_archive.archive, mail_archive.target.id
+    inbox, done = (each.id for each in sorted(archive.index.folders(), key=lambda f: f.name)[::-1])
+    size = len(mail(1, "x" * 500))
+
+    assert held_back(archive, number, None) == {inbox: HeldBack(1, size, moved=1)}
+    assert held_back(archive, None, size) == {inbox: HeldBack(1, size, moved=1)}
+    assert held_back(archive, number, 400) == {
+        inbox: HeldBack(1, size, moved=1),
+        done: HeldBack(1, size, too_large=1, too_large_octets=size),
+    }
+    target.limit = 400
+    result = mail_archive.replay(target.connect)
+    assert (result.set_aside, result.too_large, result.appended) == (2, 1, 1)
+    assert held_back(archive, number, None).keys() == {inbox}
 
 
 def test_a_place_once_given_is_kept_with_its_reasons(

@@ -11,7 +11,7 @@ import pytest
 from importer.run import TargetFullError
 from importer.target import Window
 from store.transfers import TransferState
-from tests.fakes.imap_server import Answer, Cut, CutInLiteral, ImapServer
+from tests.fakes.imap_server import Answer, AnswerLiteral, Cut, CutInLiteral, ImapServer, Raw
 from tests.fakes.mailbox import Mailboxes
 from tests.fakes.memory_target import Crash, MemoryServer
 from tests.importer.support import NOON, Mail, connector, mail, server
@@ -520,6 +520,105 @@ def test_a_message_that_fetch_leaves_out_is_not_sent_again(
     assert target.bodies("INBOX") == Counter([mail(1)])
 
 
+def without_end(body: bytes) -> bytes:
+    """What Courier makes of a message whose last line has no end."""
+    return body if body.endswith(b"\n") else body.removesuffix(b"\r") + b"\r\n"
+
+
+@pytest.mark.parametrize("uidplus", [True, False])
+@pytest.mark.parametrize("body", [b"x", b"Subject: x\r\n\r\nNo end", BARE + b"\r", b"Subject: x"])
+def test_a_message_without_a_last_line_end_is_sent_once_when_its_answer_is_lost(
+    mail_archive: Mail, body: bytes, uidplus: bool
+) -> None:
+    target = MemoryServer(uidplus=uidplus)
+    mail_archive.add(body)
+    mail_archive.add(mail(1))
+    target.wrong.rewrite = without_end
+    target.wrong.lose_after = {1, 2}
+
+    mail_archive.replay(target.connect)
+
+    assert target.bodies("INBOX") == Counter([without_end(body), mail(1)])
+
+
+def no_headers(head: bytes) -> bytes:
+    return b""
+
+
+def not_the_odd_subject(head: bytes) -> bytes:
+    return head.split(b"Subject :")[0]
+
+
+def a_subject_more(head: bytes) -> bytes:
+    return head.replace(b"Subject : ", b"Subject: ")
+
+
+@pytest.mark.parametrize("header", [no_headers, not_the_odd_subject, a_subject_more])
+@pytest.mark.parametrize("uidplus", [True, False])
+@pytest.mark.parametrize("rewrite", [bytes, as_dovecot])
+def test_headers_that_the_server_does_not_find_double_no_message(
+    mail_archive: Mail,
+    header: Callable[[bytes], bytes],
+    uidplus: bool,
+    rewrite: Callable[[bytes], bytes],
+) -> None:
+    target = MemoryServer(uidplus=uidplus)
+    bodies = [
+        b"Subject : odd\r\n\r\nOne.\n",
+        b"Subject : odd\r\n\r\nTwo.\r\n",
+        b"Subject : odd\r\n\r\nTwo.\r\n",
+        mail(1),
+        BARE_LF,
+    ]
+    for body in bodies:
+        mail_archive.add(body)
+    mail_archive.add(b"Subject : odd\r\n\r\nUndated.\r\n", date=None)
+    target.wrong.header = header
+    target.wrong.rewrite = rewrite
+    target.wrong.lose_after = {2, 3, 5}
+
+    mail_archive.replay(target.connect)
+
+    wanted = [*bodies, b"Subject : odd\r\n\r\nUndated.\r\n"]
+    assert target.bodies("INBOX") == Counter(map(rewrite, wanted))
+    places = [mail_archive.place_of(m)[2] for m in mail_archive.archive.index.messages()]
+    assert sorted(uid or 0 for uid in places) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_strangers_message_with_other_headers_is_not_taken_for_ours(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(mail(1))
+    target.wrong.crash_before = {1}
+    with pytest.raises(Crash):
+        mail_archive.replay(target.connect)
+    inbox = target.user.folder("INBOX")
+    inbox.append(mail(2, "Text."), internaldate=NOON)
+    inbox.append(with_a_header(mail(1)), internaldate=NOON)
+    inbox.append(mail(1), internaldate=NOON + timedelta(seconds=1))
+    target.wrong.header = no_headers
+
+    mail_archive.replay(target.connect)
+
+    assert target.bodies("INBOX")[mail(1)] == 2
+
+
+def test_over_the_wire_a_header_that_is_nil_doubles_no_message(mail_archive: Mail) -> None:
+    mail_archive.add(mail(1))
+    with server() as running:
+        running.script.on("APPEND", Cut(after=True), times=1)
+        described = b'* 1 FETCH (UID 1 FLAGS () INTERNALDATE "01-May-2024 12:00:00 +0200"'
+        described += b" RFC822.SIZE 99 BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)] NIL)"
+        running.script.on(
+            "FETCH", Raw(described + b"\r\n%TAG% OK done\r\n"), containing=b"HEADER.FIELDS"
+        )
+
+        result = mail_archive.replay(connector(running.port))
+
+        assert running.mailboxes["bob"].folder("INBOX").bodies == [mail(1)]
+    assert (result.settled, result.appended) == (1, 0)
+
+
 # --- what the target had before
 
 
@@ -602,7 +701,234 @@ def test_what_is_in_doubt_is_looked_for_where_it_was_sent_before_the_map_changed
     assert target.everything() == {"Projects": Counter([mail(1)])}
 
 
+def test_a_folder_that_is_archived_later_does_not_go_where_another_went(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    target.user.create("Sent Items", ["\\Sent"])
+    mail_archive.add(mail(1), "Alpha")
+    mail_archive.add(mail(2), "Sent", special_use=SpecialUse.SENT)
+    mail_archive.replay(target.connect, folder_map={"Mine": "Ours"})
+    mail_archive.add(mail(3), "alpha")
+    mail_archive.add(mail(4), "Sent Items")
+    mail_archive.add(mail(5), "Gesendet")
+
+    for _ in range(2):
+        mail_archive.replay(target.connect)
+
+    assert target.everything() == {
+        "Alpha": Counter([mail(1)]),
+        "Sent Items": Counter([mail(2)]),
+        "alpha (2)": Counter([mail(3)]),
+        "Sent Items (2)": Counter([mail(4)]),
+        "Gesendet": Counter([mail(5)]),
+    }
+
+
+def test_a_folder_that_the_user_put_somewhere_shares_the_place_with_one_that_comes_later(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(mail(1), "Old")
+    mail_archive.replay(target.connect, folder_map={"Old": "New"})
+    mail_archive.add(mail(2), "New")
+
+    mail_archive.replay(target.connect)
+
+    assert target.everything() == {"New": Counter([mail(1), mail(2)])}
+
+
+# --- folders that cannot be made
+
+
+def cyrus(levels: tuple[str, ...]) -> str | None:
+    return "Invalid mailbox name" if set("".join(levels)) & set('"\\%{}[]') else None
+
+
+def test_a_name_that_the_target_refuses_becomes_a_plain_one_for_good(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(mail(1), 'The "best"')
+    mail_archive.add(mail(2), 'The "best"/sub')
+    mail_archive.add(mail(3), "Lists/[a] {b}")
+    mail_archive.add(mail(4), "the _best_")
+    target.wrong.refuse_create = cyrus
+
+    result = mail_archive.replay(target.connect)
+
+    assert (result.appended, result.is_complete) == (4, True)
+    assert (mail_archive.listener.problems, mail_archive.listener.alarms) == ([], [])
+    reason = 'the target refuses the name "The "best""'
+    assert (
+        'The "best"',
+        f'goes to "The _best_ (2)": {reason}',
+    ) in mail_archive.listener.notes
+    assert target.everything() == {
+        "The _best_ (2)": Counter([mail(1)]),
+        "The _best_ (2)/sub": Counter([mail(2)]),
+        "Lists/_a_ _b_": Counter([mail(3)]),
+        "the _best_": Counter([mail(4)]),
+    }
+    known = mail_archive.archive.transfers.folder_map(mail_archive.target.id).values()
+    assert {each.name: each.reasons for each in known}["The _best_ (2)"] == (reason,)
+
+    mail_archive.listener.notes.clear()
+    mail_archive.add(mail(5), 'The "best"')
+    mail_archive.add(mail(6), 'The "best"/later')
+    assert mail_archive.replay(target.connect).is_complete
+    assert mail_archive.listener.notes == []
+    assert target.bodies("The _best_ (2)") == Counter([mail(1), mail(5)])
+    assert target.bodies("The _best_ (2)/later") == Counter([mail(6)])
+
+
+def test_over_the_wire_a_refused_emoji_becomes_a_plain_name(mail_archive: Mail) -> None:
+    mail_archive.add(mail(1), "🎉 party")
+    with server() as running:
+        running.script.on("CREATE", Answer(b"NO no such letters"), containing=b"&2Dzf")
+        assert mail_archive.replay(connector(running.port)).is_complete
+        assert running.mailboxes["bob"].folder("_ party").bodies == [mail(1)]
+
+
+def test_a_folder_above_that_cannot_be_made_by_itself_is_no_trouble(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(mail(1), "[Lists]/a")
+    target.wrong.refuse_create = lambda levels: "no" if len(levels) == 1 else None
+
+    assert mail_archive.replay(target.connect).is_complete
+    assert (mail_archive.listener.alarms, mail_archive.listener.notes) == ([], [])
+    assert target.everything() == {"[Lists]/a": Counter([mail(1)])}
+
+
+def test_messages_whose_folder_cannot_be_made_are_counted_and_the_way_out_is_told_once(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(mail(1), "A%2Fb")
+    mail_archive.add(mail(2), "A%2Fb", date=NOON - timedelta(days=5000))
+    moved = mail_archive.add(mail(3), "A%2Fb")
+    mail_archive.add(mail(3))
+    mail_archive.vanish(moved)
+    mail_archive.archive.ensure_folder(("Empty/%",), None)
+    target = MemoryServer(delimiter=".")
+    target.wrong.refuse_create = lambda levels: "[NOPERM] no folders here"
+    target.wrong.lose_before = {1}
+
+    result = mail_archive.replay(target.connect)
+
+    assert (result.appended, result.not_sent, result.folders_failed) == (1, 2, 1)
+    assert not result.is_complete
+    [(folder, uid, text)] = mail_archive.listener.problems
+    assert (folder, uid) == ("A%2Fb", None)
+    assert "no folders here" in text
+    assert "--folder-map FILE.csv" in text
+    assert "2 not sent" in text
+    assert [folder for folder, _ in mail_archive.listener.alarms] == ["Empty%2F%25"]
+    assert mail_archive.states() == {"pending": 3, "appended": 1}
+    target.behave()
+    assert mail_archive.replay(target.connect, folder_map={"A%2Fb": "Ab"}).appended == 2
+    assert target.bodies("Ab") == Counter([mail(1), mail(2)])
+
+
+def test_a_refused_name_that_the_user_wants_is_not_changed(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(mail(1), "A")
+    mail_archive.add(mail(2), "A/b")
+    target.wrong.refuse_create = cyrus
+
+    result = mail_archive.replay(target.connect, folder_map={"A": "[A]"})
+
+    assert (result.not_sent, result.folders_failed) == (2, 2)
+    assert target.everything() == {}
+
+
+def test_a_target_that_is_busy_when_folders_are_made_gets_the_same_names_later(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(mail(1), "[A]")
+    target.wrong.refuse_create = lambda levels: "[UNAVAILABLE] later"
+    mail_archive.slept = Sleeper(target)
+
+    assert mail_archive.replay(target.connect).is_complete
+    assert target.bodies("[A]") == Counter([mail(1)])
+
+
 # --- refused, full, busy
+
+
+@pytest.mark.parametrize("window", [Window(1, 0), Window(128, 10**6)])
+def test_a_folder_that_refuses_everything_alike_is_left_after_ten(
+    mail_archive: Mail, target: MemoryServer, window: Window
+) -> None:
+    target.window = window
+    for number in range(200):
+        mail_archive.add(mail(number), "Theirs", date=NOON - timedelta(days=number * 20))
+        mail_archive.add(mail(number), "Ours")
+    target.wrong.refuse = lambda body: (
+        "NO Permission denied" if target.last_folder == ("Theirs",) else None
+    )
+
+    result = mail_archive.replay(target.connect)
+
+    assert (result.refused, result.not_sent, result.appended) == (10, 190, 200)
+    assert (result.folders_failed, result.is_complete, target.connections) == (1, False, 1)
+    assert mail_archive.states() == {"appended": 200, "refused": 10, "pending": 190}
+    assert [text for _, uid, text in mail_archive.listener.problems if uid is None] == [
+        "the target's folder takes no messages: NO Permission denied (190 not sent)"
+    ]
+    target.behave()
+    assert mail_archive.replay(target.connect).is_complete
+    assert target.everything() == mail_archive.expected()
+
+
+@pytest.mark.parametrize("window", [Window(1, 0), Window(8, 10**6)])
+@pytest.mark.parametrize("words", ["NO [TOOBIG] x", "NO Message contains NUL characters", "other"])
+def test_refusals_that_speak_of_the_message_do_not_end_its_folder(
+    mail_archive: Mail, target: MemoryServer, window: Window, words: str
+) -> None:
+    target.window = window
+    for number in range(30):
+        mail_archive.add(mail(number), date=NOON - timedelta(days=number))
+    bad = {mail(number): number for number in range(15)}
+    target.wrong.refuse = lambda body: (
+        None if body not in bad else f"NO number {bad[body]}" if words == "other" else words
+    )
+
+    result = mail_archive.replay(target.connect)
+
+    assert (result.refused, result.appended, result.not_sent) == (15, 15, 0)
+
+
+def test_a_folder_that_took_one_message_is_not_left(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    for number in range(40):
+        mail_archive.add(mail(number), date=NOON - timedelta(days=number))
+    target.wrong.refuse = lambda body: None if body in (mail(0), mail(39)) else "NO bad"
+
+    result = mail_archive.replay(target.connect)
+
+    assert (result.refused, result.appended, result.folders_failed) == (38, 2, 0)
+
+
+@pytest.mark.parametrize("limit", [len(mail(2)), 0])
+def test_what_the_target_says_is_too_large_is_set_aside_and_never_sent(
+    mail_archive: Mail, limit: int
+) -> None:
+    large = mail_archive.add(mail(1) + b"x" * 10_000)
+    mail_archive.add(mail(2))
+    with server(extra_capabilities=(f"APPENDLIMIT={limit}",)) as running:
+        result = mail_archive.replay(connector(running.port))
+        sent = running.commands("APPEND")
+
+    assert (result.too_large, result.set_aside, result.appended) == (
+        (1, 1, 1) if limit else (2, 2, 0)
+    )
+    assert (sent, result.is_complete) == (result.appended, False)
+    assert mail_archive.state_of(large) is TransferState.SET_ASIDE
+    reason = f"too large for the target: {len(mail(1)) + 10_000:,} octets, it takes {limit:,}"
+    assert mail_archive.reply_to(large) == reason
+    assert ("INBOX", large.uid, reason) in mail_archive.listener.problems
+    with server() as running:
+        assert mail_archive.replay(connector(running.port)).is_complete
 
 
 def test_a_refused_message_is_named_and_the_next_run_tries_it_again(
@@ -927,7 +1253,9 @@ def test_a_message_refused_before_its_literal_does_not_disturb_the_next(
         if not mail_archive.states():
             mail_archive.add(mail(2))
             mail_archive.add(large, date=NOON + timedelta(days=1))
-        with server(literal_plus=literal, append_limit=5000) as running:
+        with server(literal_plus=literal) as running:
+            action = AnswerLiteral(b"NO [TOOBIG] too large")
+            running.script.on("APPEND", action, containing=b"{%d" % len(large))
             result = mail_archive.replay(connector(running.port))
             assert running.mailboxes["bob"].folder("INBOX").bodies == [mail(2)]
         assert (result.refused, result.appended) == (1, 1)

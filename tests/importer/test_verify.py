@@ -10,7 +10,7 @@ import pytest
 from importer.verify import verify
 from store.finding import Cause, Compared, Finding
 from store.transfers import TransferState
-from tests.fakes.memory_target import Crash, MemoryServer
+from tests.fakes.memory_target import Crash, MemoryServer, MemoryTarget
 from tests.importer.support import NOON, Mail, mail
 from waystation.errors import RefusedError
 
@@ -146,6 +146,47 @@ def test_other_line_ends_are_the_same_content(mail_archive: Mail, target: Memory
     mail_archive.replay(target.connect)
 
     assert Verified(mail_archive, target, deep=True).findings == []
+
+
+@pytest.mark.parametrize("body", [b"Subject: x\r\n\r\nNo end", b"x", mail(1) + b"x\r"])
+def test_a_line_end_that_the_server_adds_at_the_end_is_no_difference(
+    mail_archive: Mail, target: MemoryServer, body: bytes
+) -> None:
+    mail_archive.add(body)
+    target.wrong.rewrite = lambda body: body.removesuffix(b"\r") + b"\r\n"
+    mail_archive.replay(target.connect)
+
+    assert Verified(mail_archive, target, deep=True).findings == []
+
+
+def test_headers_that_the_server_does_not_find_in_a_message_are_no_difference(
+    mail_archive: Mail, target: MemoryServer, messages: list[ArchivedMessage]
+) -> None:
+    target.wrong.header = lambda head: b"\r\n"
+    assert Verified(mail_archive, target).findings == []
+
+    target.user.folder("Projects").messages[0].body = mail(4)
+    assert Verified(mail_archive, target).causes == [(Cause.HEADER, messages[2].uid)]
+
+
+@pytest.mark.parametrize("has_header", [True, False])
+def test_a_message_that_is_not_handed_out_is_named(
+    mail_archive: Mail,
+    target: MemoryServer,
+    messages: list[ArchivedMessage],
+    monkeypatch: pytest.MonkeyPatch,
+    has_header: bool,
+) -> None:
+    del messages[1:]
+    monkeypatch.setattr(MemoryTarget, "contents", lambda *_: iter(()))
+    if not has_header:
+        target.wrong.header = lambda head: b""
+
+    found = Verified(mail_archive, target, deep=True)
+
+    assert {each.cause for each in found.findings} == {
+        Cause.CONTENT if has_header else Cause.HEADER
+    }
 
 
 def test_a_folder_that_is_gone_is_named_once_with_what_lay_there(

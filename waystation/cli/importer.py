@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from importer.folders import TargetFolders
-    from importer.plan import FolderPlan
+    from importer.plan import FolderPlan, HeldBack
     from store.archive import Archive
     from store.transfers import Target
     from waystation.cli.output import Listener
@@ -81,6 +81,7 @@ def _plan(
 ) -> int:
     """Show what import would do: where folders go and why, what is to be sent. Sends nothing."""
     from importer.plan import folder_map as plan_folders
+    from importer.plan import held_back
     from store.archive import Archive
     from waystation.imap import Connection
 
@@ -92,25 +93,34 @@ def _plan(
         account = target_account(opened, to)
         target = known_target(opened, account)
         there = _assumed(opened, target)
+        limit: int | None = None
         if not offline:
             with (
                 Sessions(Login.ask(account, passwords, connection)) as sessions,
                 sessions.target() as mail_target,
             ):
                 there = mail_target.folders()
-        planned = plan_folders(opened, target.id if target else None, there, wishes)
+                limit = mail_target.limit
+        target_id = target.id if target else None
+        planned = plan_folders(opened, target_id, there, wishes)
+        held = held_back(opened, target_id, limit)
         apart = _set_apart(opened, target)
-    _show_folders(listener, planned)
+    apart["moved"] = sum(each.moved for each in held.values())
+    too_large = sum(each.too_large for each in held.values())
+    _show_folders(listener, planned, held)
     for name in planned.unused:
         listener.alarm(name, _UNKNOWN)
     messages = sum(folder.messages for folder in planned.folders)
+    messages -= sum(each.messages for each in held.values())
     octets = sum(folder.octets for folder in planned.folders)
+    octets -= sum(each.octets for each in held.values())
     seconds = messages / (rate or _USUAL_RATE)
     listener.say(
         f"{count_text(messages, 'message')} ({size_text(octets)}) would be sent to {account.name} "
         f"and {count_text(len(planned.to_create), 'folder')} created; that takes about "
         f"{duration_text(seconds)} at {rate_text(rate or _USUAL_RATE)}."
     )
+    _tell_too_large(listener, planned, held, limit)
     for key, words in _APART.items():
         if apart[key]:
             listener.say(f"{words}: {count_text(apart[key], 'message')}.")
@@ -125,6 +135,9 @@ def _plan(
             "messages": messages,
             "octets": octets,
             **apart,
+            "too_large": too_large,
+            "too_large_octets": sum(each.too_large_octets for each in held.values()),
+            "largest_taken": limit,
             "seconds_expected": round(seconds),
         },
     )
@@ -144,6 +157,7 @@ _APART = {
     "failed_at_source": "Failed at the source, cannot be sent",
     "skipped_at_source": "Skipped at the source, cannot be sent",
     "refused_before": "Refused by the target before, will be tried again",
+    "moved": "Moved on the source, will be sent from the folder where they are now",
     "in_doubt": "In doubt, will be looked up in the target and sent only if not there",
     "arrived": "Arrived already, will not be sent again",
 }
@@ -169,8 +183,25 @@ def _set_apart(archive: Archive, target: Target | None) -> dict[str, int]:
     return counts
 
 
-def _show_folders(listener: Listener, planned: FolderPlan) -> None:
+def _tell_too_large(
+    listener: Listener, planned: FolderPlan, held: Mapping[int, HeldBack], limit: int | None
+) -> None:
     for folder in planned.folders:
+        each = held.get(folder.folder_id)
+        if each is not None and each.too_large and limit is not None:
+            listener.say(
+                f"{plain(folder.source)}: {count_text(each.too_large, 'message')} "
+                f"({size_text(each.too_large_octets)}) too large for the target, which takes "
+                f"{size_text(limit)} each; cannot be sent."
+            )
+
+
+def _show_folders(listener: Listener, planned: FolderPlan, held: Mapping[int, HeldBack]) -> None:
+    from importer.plan import HeldBack
+
+    nothing = HeldBack()
+    rows = [(folder, held.get(folder.folder_id, nothing)) for folder in planned.folders]
+    for folder, back in rows:
         listener.row(
             "folder",
             {
@@ -178,8 +209,11 @@ def _show_folders(listener: Listener, planned: FolderPlan) -> None:
                 "target": folder.target,
                 "exists": folder.exists,
                 "reasons": list(folder.reasons),
-                "messages": folder.messages,
-                "octets": folder.octets,
+                "messages": folder.messages - back.messages,
+                "octets": folder.octets - back.octets,
+                "moved": back.moved,
+                "too_large": back.too_large,
+                "too_large_octets": back.too_large_octets,
             },
         )
     listener.table(
@@ -189,11 +223,11 @@ def _show_folders(listener: Listener, planned: FolderPlan) -> None:
                 folder.source,
                 folder.target,
                 "" if folder.exists else "new",
-                f"{folder.messages:,}",
-                size_text(folder.octets),
+                f"{folder.messages - back.messages:,}",
+                size_text(folder.octets - back.octets),
                 "; ".join(folder.reasons),
             ]
-            for folder in planned.folders
+            for folder, back in rows
         ],
     )
 
@@ -316,7 +350,9 @@ def _sentence(numbers: dict[str, int], target: str) -> str:
         ("settled", "found there after a lost answer"),
         ("already_there", "were there before"),
         ("set_aside", "set aside"),
+        ("too_large", "of them too large for it"),
         ("refused", "refused"),
+        ("not_sent", "not sent: their folder cannot be made or used"),
     ):
         if numbers[key]:
             parts.append(f"{numbers[key]:,} {words}")

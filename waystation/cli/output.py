@@ -42,6 +42,9 @@ class Listener(Protocol):
     def alarm(self, folder: str, text: str) -> None:
         """See ``waystation.progress.Progress``."""
 
+    def note(self, folder: str, text: str) -> None:
+        """See ``waystation.progress.Progress``."""
+
     def problem(self, folder: str, uid: int | None, text: str) -> None:
         """See ``waystation.progress.Progress``."""
 
@@ -163,6 +166,9 @@ class Text:
     def alarm(self, folder: str, text: str) -> None:
         self._print(_complaint(folder, None, text))
 
+    def note(self, folder: str, text: str) -> None:
+        self.say(f"{plain(folder)}: {text}")
+
     def problem(self, folder: str, uid: int | None, text: str) -> None:
         self._print(_complaint(folder, uid, text))
 
@@ -243,6 +249,9 @@ class JsonLines:
     def alarm(self, folder: str, text: str) -> None:
         self._now("alarm", {"folder": folder, "text": text})
         _tell(_complaint(folder, None, text))
+
+    def note(self, folder: str, text: str) -> None:
+        self._now("note", {"folder": folder, "text": text})
 
     def problem(self, folder: str, uid: int | None, text: str) -> None:
         self._now("problem", {"folder": folder, "uid": uid, "text": text})
