@@ -302,9 +302,10 @@ class Drill:
             corpus.fill_by_append(HOST, self._source.port, OWNER, PASSWORD, mail)
         elif kind == "renumber":
             number = str(self._rng.randrange(1 << 20, 1 << 31))
-            wire_name = encode_name(name).replace("/", ".")
+            # doveadm takes names as people write them, not in modified UTF-7.
+            plain_name = name.replace("/", ".")
             self._source.doveadm(
-                "mailbox", "update", "-u", OWNER, "--uid-validity", number, wire_name
+                "mailbox", "update", "-u", OWNER, "--uid-validity", number, plain_name
             )
         else:
             self._change_some(kind, _wire(name), _wire(other))
