@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from importer.run import Options, replay
+from importer.job import Options
+from importer.run import replay
 from store.status import status
 from tests.fakes.imap_server import ImapServer
 from tests.fakes.mailbox import Mailboxes

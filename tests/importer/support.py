@@ -8,7 +8,8 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from importer.imap_target import ImapTarget
-from importer.run import Imported, Options, replay
+from importer.job import Imported, Options
+from importer.run import replay
 from store.archive import Archive
 from store.transfers import TransferState
 from tests.fakes.imap_server import ImapServer

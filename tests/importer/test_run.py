@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from importer.run import TargetFullError
+from importer.refusals import TargetFullError
 from importer.target import Window
 from store.transfers import TransferState
 from tests.fakes.imap_server import Answer, AnswerLiteral, Cut, CutInLiteral, ImapServer, Raw
@@ -144,8 +144,9 @@ def test_the_newest_messages_of_all_folders_come_first(
 def test_more_messages_than_fit_into_one_span_arrive_once(
     mail_archive: Mail, target: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importer.run._SPAN", 7)
-    monkeypatch.setattr("importer.run._PAGE", 3)
+    monkeypatch.setattr("importer.send._SPAN", 7)
+    monkeypatch.setattr("importer.send._PAGE", 3)
+    monkeypatch.setattr("importer.placing._PAGE", 3)
     for number in range(40):
         mail_archive.add(mail(number // 2))
     target.uidplus = False

@@ -258,7 +258,8 @@ def _import(
     Nothing is sent twice and nothing is left out, wherever it is cut off. Nothing is ever
     deleted on the target.
     """
-    from importer.run import Options, replay, totals
+    from importer.job import Options, totals
+    from importer.run import replay
     from store.archive import Archive
     from waystation.imap import Connection
 

@@ -1,0 +1,127 @@
+"""Sees to it that nothing is in doubt when sending begins.
+
+What an earlier connection left unanswered is waited for and settled, and a folder that held mail
+before us is looked through once. How a message is known again is the business of ``settle``; here
+it is decided when to ask, and what follows where a folder does not answer. Into a folder that
+could not be looked into nothing is sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from math import ceil
+from typing import TYPE_CHECKING
+
+from importer.settle import look_through, settle
+from store.transfers import TransferState
+from waystation.errors import RefusedError
+from waystation.model import split_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from importer.job import Job
+    from importer.target import MailTarget
+    from waystation.imap import Selected
+
+_PAGE = 200
+_STORING = 3.0
+"""Seconds that a target is given to store what it got before the line broke. What is in flight
+is never more than about half a second of its work (see ``flow``)."""
+_LOOK_EVERY = 0.5
+_QUIET_LOOKS = 2
+_MOST_LOOKS = 240
+
+
+def settle_all(job: Job, mail_target: MailTarget) -> None:
+    """Find out what has become of every message in doubt, and record it."""
+    transfers, target_id = job.archive.transfers, job.target.id
+    for name in transfers.in_doubt(target_id):
+        try:
+            _await(job, mail_target, name)
+            ids = transfers.in_doubt(target_id).get(name)
+            if ids:
+                settle_folder(job, mail_target, mail_target.open(split_name(name)), name, ids)
+        except RefusedError as error:
+            if error.retriable or name in job.listed:
+                job.fail(name, name, error)
+            else:
+                _forget(job, transfers.in_doubt(target_id)[name])
+
+
+def settle_folder(
+    job: Job,
+    mail_target: MailTarget,
+    selected: Selected,
+    name: str,
+    ids: Iterable[int],
+    *,
+    is_final: bool = True,
+) -> int:
+    """Settle what is in doubt in the open folder; return how many were not found."""
+    done = settle(job.archive, mail_target, selected, job.target.id, name, ids, is_final=is_final)
+    job.result.settled += done.found
+    job.steps += done.found
+    return done.pending
+
+
+def look_through_all(job: Job, mail_target: MailTarget) -> None:
+    """Take note of what the target had before us, once for each folder."""
+    transfers = job.archive.transfers
+    unsent = transfers.unsent_totals(job.target.id)
+    for mapped in transfers.folder_map(job.target.id).values():
+        if mapped.looked_through or mapped.folder_id not in unsent:
+            continue
+        try:
+            selected = mail_target.open(split_name(mapped.name))
+            if selected.state.exists:
+                found = look_through(job.archive, mail_target, selected, job.target.id, mapped)
+                job.result.already_there += found
+        except RefusedError as error:
+            # To send into a folder that nobody has looked into might double what is there.
+            job.fail(mapped.name, mapped.name, error)
+        else:
+            transfers.looked_through(job.target.id, mapped.folder_id)
+            job.steps += 1
+
+
+def _await(job: Job, mail_target: MailTarget, name: str) -> None:
+    """Wait for what a target may still be storing of what it got before the line broke.
+
+    Over when all is found, or when some seconds have gone by since it was sent and the
+    folder has stopped growing.
+    """
+    transfers = job.archive.transfers
+    looks = ceil(max(0.0, _STORING - transfers.seconds_in_doubt(job.target.id)) / _LOOK_EVERY)
+    before: tuple[int, int] | None = None
+    quiet = 0
+    for look in range(_MOST_LOOKS):
+        ids = transfers.in_doubt(job.target.id).get(name)
+        if not ids:
+            return
+        selected = mail_target.open(split_name(name))
+        state = (selected.state.uidnext, selected.state.exists)
+        if state != before:
+            left = settle_folder(job, mail_target, selected, name, ids, is_final=False)
+            if not left:
+                return
+        quiet = quiet + 1 if state == before else 0
+        before = state
+        if look >= looks and quiet >= min(_QUIET_LOOKS, looks):
+            return
+        if not look:
+            job.progress.waiting(_STORING, "the target may still be storing what was sent before")
+        job.patience.sleep(_LOOK_EVERY)
+
+
+def _forget(job: Job, message_ids: Iterable[int]) -> None:
+    """Record that what was on its way into a folder that is gone has not arrived."""
+    transfers = job.archive.transfers
+    ids = iter(message_ids)
+    while step := list(islice(ids, _PAGE)):
+        gone = transfers.some(job.target.id, step)
+        sending = [each for each in gone if each.state is TransferState.SENDING]
+        transfers.record(
+            (), [replace(each, state=TransferState.PENDING, lost=()) for each in sending]
+        )

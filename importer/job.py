@@ -1,0 +1,128 @@
+"""One import: what it works with, what it knows, and how far it has come.
+
+The modules of a run share a ``Job`` and no other state. It outlives the connections of the run, and
+nothing in it has to outlive the run: the next one asks the archive what is left to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from importer.refusals import Refusals
+from importer.trouble import Trouble
+from waystation.retry import Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from store.archive import Archive
+    from store.transfers import Target
+    from waystation.errors import RefusedError
+    from waystation.progress import Progress
+    from waystation.retry import Patience
+
+
+@dataclass(slots=True)
+class Imported:
+    """What a run has done, in numbers."""
+
+    appended: int = 0
+    octets: int = 0
+    settled: int = 0
+    """Messages in doubt that were found in the target."""
+    already_there: int = 0
+    refused: int = 0
+    set_aside: int = 0
+    damaged: int = 0
+    """Messages set aside because their file no longer agrees with its row."""
+    too_large: int = 0
+    """Messages set aside because the target says that it takes none of their size."""
+    not_sent: int = 0
+    """Messages left behind because their folder cannot be made, opened or written to."""
+    folders_created: int = 0
+    folders_failed: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that should be in the target is there."""
+        return not (
+            self.refused or self.damaged or self.too_large or self.not_sent or self.folders_failed
+        )
+
+
+def totals(result: Imported) -> dict[str, int]:
+    """Return the numbers of a run by their names."""
+    return asdict(result)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a run shall go about it."""
+
+    newest_first: bool = True
+    rate: float = 0
+    """Messages per second at the most; 0 is no ceiling."""
+    folder_map: Mapping[str, str] = field(default_factory=dict)
+    """Archived name to target name, by the user's wish."""
+
+
+@dataclass(slots=True)
+class Job:
+    """An import into one target, over all its connections."""
+
+    archive: Archive
+    target: Target
+    progress: Progress
+    options: Options
+    patience: Patience
+    result: Imported = field(default_factory=Imported)
+    steps: int = 0
+    """Grows with all that is done for good, and tells a slow line from a dead one."""
+    rate: Rate = field(init=False)
+    refusals: Refusals = field(init=False)
+    trouble: Trouble = field(default_factory=Trouble)
+    done: set[int] = field(default_factory=set)
+    """Messages that were refused or set aside in this run, and are not tried again."""
+    names: dict[int, str] = field(default_factory=dict)
+    """The target folders, by the archived folder's id."""
+    listed: set[str] = field(default_factory=set)
+    """The folders that the target showed, and that can hold messages."""
+    failed: set[str] = field(default_factory=set)
+    """Target folders that cannot be worked with."""
+
+    def __post_init__(self) -> None:
+        self.rate = Rate(self.options.rate)
+        self.refusals = Refusals(self.target.name)
+
+    def fail(self, name: str, source: str, error: RefusedError) -> None:
+        """Go on without a target folder, unless what is wrong with it passes."""
+        if error.retriable:
+            raise error
+        self.leave(name, source, str(error))
+
+    def leave(self, name: str, source: str, why: str) -> None:
+        """Go on without a target folder, and say once how much is not sent for that."""
+        if name in self.failed:
+            return
+        self.failed.add(name)
+        self.result.folders_failed += 1
+        behind = self.left_behind(name)
+        for folder, count in behind:
+            self.result.not_sent += count
+            self.progress.problem(folder, None, f"{why} ({count:,} not sent)")
+        if not behind:
+            self.progress.problem(source, None, why)
+
+    def left_behind(self, name: str) -> list[tuple[str, int]]:
+        """Return the archived folders of a target folder with how much is still to be sent."""
+        transfers = self.archive.transfers
+        moved = {number for number, _, _ in transfers.unsent_moved(self.target.id)}
+        found = []
+        for folder in self.archive.index.folders():
+            if self.names.get(folder.id) == name:
+                unsent = transfers.unsent(self.target.id, folder.id)
+                count = sum(n not in moved and n not in self.done for n in unsent)
+                if count:
+                    found.append((folder.name, count))
+        return found

@@ -1,0 +1,64 @@
+"""Opens a message's file for sending, once it is proven to be what was archived.
+
+Nothing goes out whose octets do not hash to their row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from store.archive import Archive
+    from store.index import ArchivedMessage
+
+_WHOLE = 1024 * 1024
+"""Up to this size a file is read once, and sent from memory."""
+_BLOCK = 1024 * 1024
+
+
+@contextmanager
+def proven(archive: Archive, message: ArchivedMessage) -> Iterator[BinaryIO | None]:
+    """Open a message's file; None where it is not what was archived, or cannot be read."""
+    file: BinaryIO | None = None
+    try:
+        path = archive.find(message)
+        if path is not None:
+            file = path.open("rb", buffering=0)
+            file = _proven(file, message)
+    except OSError:
+        file = None
+    try:
+        yield file
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _proven(file: BinaryIO, message: ArchivedMessage) -> BinaryIO | None:
+    """Return a message's file to be sent, or None where it is not what was archived."""
+    is_same = False
+    try:
+        if (message.size or 0) <= _WHOLE:
+            octets = file.read((message.size or 0) + 1)
+            is_same = (
+                len(octets) == message.size and hashlib.sha256(octets).hexdigest() == message.sha256
+            )
+            file.close()
+            return io.BytesIO(octets) if is_same else None
+        digest = hashlib.sha256()
+        size = 0
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            size += len(block)
+        file.seek(0)
+        is_same = size == message.size and digest.hexdigest() == message.sha256
+        return file if is_same else None
+    finally:
+        if not is_same:
+            file.close()

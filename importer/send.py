@@ -1,0 +1,292 @@
+"""Sends messages into one folder after the other, and records each answer.
+
+The intent to send is on disk before the first octet goes out, and an answer is on disk before
+the folder is left, however it is left.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from importer.flags import carried
+from importer.flow import Flow
+from importer.placing import open_folder, place
+from importer.proven import proven
+from importer.refusals import FolderClosedError, FolderGoneError, TargetFullError, says_gone
+from store.transfers import Transfer, TransferState
+from waystation.errors import (
+    ConnectionLostError,
+    ProtocolError,
+    RefusedError,
+    StorageError,
+    WaystationError,
+)
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Iterator
+
+    from importer.job import Job
+    from importer.placing import OpenFolder
+    from importer.target import MailTarget
+    from store.index import ArchivedMessage
+    from waystation.imap import Selected
+    from waystation.wire import Tagged
+
+_GROUP_MESSAGES = 32
+_GROUP_OCTETS = 4_000_000
+_SPAN = 1000
+"""After so many messages the folder is opened anew: UIDNEXT then comes from the server itself,
+and what has to be looked up after a lost answer stays little."""
+_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _InFlight:
+    message: ArchivedMessage
+    transfer: Transfer
+
+
+class Sender:
+    """Sends over one connection."""
+
+    def __init__(self, job: Job, mail_target: MailTarget) -> None:
+        self._job = job
+        self._mail_target = mail_target
+        self._flow = Flow(mail_target.window)
+        self._in_flight: OrderedDict[bytes, _InFlight] = OrderedDict()
+        self._octets_in_flight = 0
+        self._outcomes: list[Transfer] = []
+        self._ending: WaystationError | None = None
+        """Why nothing more is to be sent on this connection."""
+
+    def send(self, source: str, name: str, ids: array[int]) -> None:
+        """Send messages of one archived folder into its target folder, in this order.
+
+        Raises:
+            WaystationError: nothing more can be sent on this connection.
+        """
+        if not ids:
+            return
+        self._job.progress.folder(source, len(ids))
+        selected: Selected | None = None
+        for start in range(0, len(ids), _SPAN):
+            try:
+                folder = open_folder(self._mail_target, name, selected)
+            except RefusedError as error:
+                self._job.fail(name, source, error)
+                return
+            self._send_span(folder, ids[start : start + _SPAN])
+            selected = place(self._job, self._mail_target, folder)
+            if isinstance(self._ending, FolderClosedError):
+                self._job.leave(name, source, str(self._ending))
+                self._ending = None
+                return
+            if self._ending is not None:
+                raise self._ending
+
+    def give_up(self, number: int, name: str) -> None:
+        """Go on without a message that broke the connection each time; it is not in the target."""
+        message = self._job.archive.index.message(number)
+        if message is not None:
+            transfer = Transfer(number, self._job.target.id, TransferState.PENDING, name)
+            self._refused(
+                _InFlight(message, transfer), "the connection broke each time it was sent"
+            )
+            self._record(())
+
+    # What goes out
+
+    def _send_span(self, folder: OpenFolder, ids: array[int]) -> None:
+        """Send messages into the open folder, and take all answers to them."""
+        try:
+            for group in self._groups(folder.name, ids):
+                self._send_group(folder, group)
+                if self._ending is not None:
+                    break
+            self._drain(folder)
+        except ConnectionLostError:
+            self._salvage(folder)
+            if self._in_flight:
+                first = next(iter(self._in_flight.values()))
+                self._job.trouble.blame(first.message.id)
+            raise
+        finally:
+            self._record(())
+
+    def _groups(self, name: str, ids: array[int]) -> Iterator[list[ArchivedMessage]]:
+        """Yield messages in groups whose intent is recorded in one step."""
+        window = self._mail_target.window.messages
+        most = 1 if self._job.rate.is_limited else min(_GROUP_MESSAGES, window)
+        group: list[ArchivedMessage] = []
+        octets = 0
+        for start in range(0, len(ids), _PAGE):
+            for message in self._job.archive.index.some(ids[start : start + _PAGE]):
+                if not self._is_to_send(message, name, self._mail_target.limit):
+                    continue
+                group.append(message)
+                octets += message.size or 0
+                if len(group) >= most or octets >= _GROUP_OCTETS:
+                    yield group
+                    group, octets = [], 0
+        if group:
+            yield group
+
+    def _is_to_send(self, message: ArchivedMessage, name: str, limit: int | None) -> bool:
+        """Whether a message is to be sent; what is not is set aside."""
+        if message.last_seen is not None:
+            there = self._job.archive.transfers.moved_to(message.id)
+            if there is not None:
+                # The source moved it: its copy goes from the folder in which it is now.
+                reason = f"moved to {there} on the source, and sent from there"
+                self._set_aside(message, name, reason)
+                return False
+        size = message.size or 0
+        if limit is not None and size > limit:
+            reason = f"too large for the target: {size:,} octets, it takes {limit:,}"
+            self._set_aside(message, name, reason)
+            self._job.progress.problem(message.folder, message.uid, reason)
+            self._job.result.too_large += 1
+            return False
+        return True
+
+    def _send_group(self, folder: OpenFolder, group: list[ArchivedMessage]) -> None:
+        intents: list[Transfer] = []
+        flags: list[list[str]] = []
+        for message in group:
+            kept, lost = carried(message, folder.selected)
+            flags.append(kept)
+            intents.append(
+                Transfer(
+                    message.id,
+                    self._job.target.id,
+                    TransferState.SENDING,
+                    folder.name,
+                    uidnext_before=folder.uidnext,
+                    uidvalidity=folder.selected.state.uidvalidity,
+                    lost=lost,
+                )
+            )
+        self._record(intents)
+        for message, intent, kept in zip(group, intents, flags, strict=True):
+            if self._ending is not None:
+                # Nothing of it went out, and that is certain.
+                self._outcomes.append(replace(intent, state=TransferState.PENDING, lost=()))
+                continue
+            self._job.rate.wait()
+            self._append(_InFlight(message, intent), kept)
+            while not self._flow.has_room(len(self._in_flight), self._octets_in_flight):
+                self._answered(folder, self._mail_target.answer())
+
+    def _append(self, sent: _InFlight, flags: list[str]) -> None:
+        message, size = sent.message, sent.message.size or 0
+        with proven(self._job.archive, message) as file:
+            if file is None:
+                reason = "its file no longer agrees with the index: see waystation check"
+                self._set_aside(message, sent.transfer.folder, reason)
+                self._job.progress.problem(message.folder, message.uid, reason)
+                self._job.result.damaged += 1
+                return
+            self._octets_in_flight += size
+            try:
+                tag = self._mail_target.append(flags, message.internaldate, file, size)
+            except ConnectionLostError:
+                # Part of it may have gone out, or all, and an answer to it have come.
+                self._in_flight[self._mail_target.last_tag] = sent
+                raise
+            except OSError as error:
+                raise StorageError(message.path, error) from None
+        self._in_flight[tag] = sent
+
+    # What comes back
+
+    def _drain(self, folder: OpenFolder) -> None:
+        """Take the answers to all that is outstanding."""
+        while self._in_flight:
+            self._answered(folder, self._mail_target.answer())
+
+    def _salvage(self, folder: OpenFolder) -> None:
+        """Take the answers that arrived before the connection broke."""
+        with suppress(WaystationError):
+            self._drain(folder)
+
+    def _answered(self, folder: OpenFolder, answer: Tagged) -> None:
+        sent = self._in_flight.pop(answer.tag, None)
+        if sent is None:
+            raise ProtocolError(self._job.target.name, "it answers what was not asked", answer.text)
+        self._octets_in_flight -= sent.message.size or 0
+        self._flow.answered(sent.message.size or 0)
+        if answer.is_ok:
+            self._appended(folder, sent, answer)
+            return
+        refused = RefusedError("APPEND", answer.reply)
+        if says_gone(answer) and self._may_recreate(folder.name):
+            self._try_later(sent, answer, FolderGoneError(folder.name, answer.reply))
+        elif self._is_closed(answer) or (refused.retriable and self._may_try_again(sent)):
+            self._try_later(sent, answer, refused)
+        else:
+            self._refused(sent, answer.reply)
+            why = self._job.refusals.refused(folder.name, answer)
+            if self._ending is None or isinstance(why, TargetFullError):
+                self._ending = why
+
+    def _is_closed(self, answer: Tagged) -> bool:
+        """Whether this answers what was in flight when a folder turned out to take nothing."""
+        return isinstance(self._ending, FolderClosedError) and self._ending.reply == answer.reply
+
+    def _may_recreate(self, name: str) -> bool:
+        """Whether a folder that is gone is to be created once more in this run."""
+        if isinstance(self._ending, FolderGoneError):
+            return True  # all that is in flight meets the same end
+        return self._job.refusals.may_recreate(name)
+
+    def _may_try_again(self, sent: _InFlight) -> bool:
+        """Whether a message that was refused for the time being is to be sent again."""
+        self._job.trouble.blame(sent.message.id)
+        return not self._job.trouble.is_given_up(sent.message.id)
+
+    # What is recorded
+
+    def _appended(self, folder: OpenFolder, sent: _InFlight, answer: Tagged) -> None:
+        job, message = self._job, sent.message
+        job.refusals.taken(folder.name)
+        job.steps += 1
+        job.result.appended += 1
+        job.result.octets += message.size or 0
+        job.progress.advance(1, message.size or 0)
+        job.trouble.forget(message.id)
+        outcome = replace(sent.transfer, state=TransferState.APPENDED, reply=answer.reply)
+        believed = folder.take(message.id, answer.appenduid)
+        if believed is not None:
+            outcome = replace(outcome, uidvalidity=believed[0], uid=believed[1])
+        self._outcomes.append(outcome)
+
+    def _try_later(self, sent: _InFlight, answer: Tagged, why: WaystationError) -> None:
+        self._outcomes.append(
+            replace(sent.transfer, state=TransferState.PENDING, reply=answer.reply, lost=())
+        )
+        self._ending = self._ending or why
+
+    def _refused(self, sent: _InFlight, reply: str) -> None:
+        self._outcomes.append(
+            replace(sent.transfer, state=TransferState.REFUSED, reply=reply, lost=())
+        )
+        self._job.done.add(sent.message.id)
+        self._job.result.refused += 1
+        self._job.steps += 1
+        self._job.progress.problem(sent.message.folder, sent.message.uid, reply)
+
+    def _set_aside(self, message: ArchivedMessage, name: str, reason: str) -> None:
+        self._outcomes.append(
+            Transfer(message.id, self._job.target.id, TransferState.SET_ASIDE, name, reply=reason)
+        )
+        self._job.done.add(message.id)
+        self._job.result.set_aside += 1
+        self._job.steps += 1
+
+    def _record(self, intents: tuple[()] | list[Transfer]) -> None:
+        self._job.archive.transfers.record(intents, self._outcomes)
+        self._outcomes.clear()
