@@ -226,9 +226,13 @@ class _Run:
         self.result.folders = len(folders)
         waiting = [folder for folder in folders if folder.wire_name not in self._finished]
         states = source.states(waiting)
+        # New folders are recorded in one step: each by itself would wait for the disk.
+        with self.archive.database.atomic():
+            places = [
+                self.archive.ensure_folder(folder.levels, folder.special_use) for folder in waiting
+            ]
         due: list[tuple[Folder, ArchivedFolder, FolderState | None]] = []
-        for folder in waiting:
-            archived = self.archive.ensure_folder(folder.levels, folder.special_use)
+        for folder, archived in zip(waiting, places, strict=True):
             state = states.get(folder.wire_name)
             if state is not None and isinstance(self._plan(archived, state), Unchanged):
                 self._is_unchanged(folder, archived)

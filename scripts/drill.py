@@ -391,8 +391,17 @@ class Drill:
         """Let mail of another origin arrive in the target."""
         self._runner.note(f"target: other mail for {user}")
         mail = [("INBOX", sample) for sample in self._samples()]
+        self._wait_for_target()
         held = corpus.fill_by_append(HOST, self._target.port, user, PASSWORD, mail)
         others += held["INBOX"]
+
+    def _wait_for_target(self) -> None:
+        """A server that was just stopped in the middle may hang up on the next one who calls."""
+        for _ in range(20):
+            with contextlib.suppress(OSError, imaplib.IMAP4.error):
+                imaplib.IMAP4(HOST, self._target.port).logout()
+                return
+            time.sleep(0.5)
 
     def _stall(self, user: str, tally: Tally) -> None:
         """Let the server fall behind: it will do later what it was sent before the kill."""

@@ -176,7 +176,9 @@ class Index:
 
     def unsettle(self, folder_id: int) -> None:
         """Record, before anything in the folder changes, that work in it has begun."""
-        self._database.execute("UPDATE folders SET is_settled = 0 WHERE id = ?", (folder_id,))
+        self._database.execute(
+            "UPDATE folders SET is_settled = 0 WHERE id = ? AND is_settled = 1", (folder_id,)
+        )
 
     def settle(
         self, folder_id: int, state: FolderState, looked_at: str, *, is_settled: bool
