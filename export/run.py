@@ -190,6 +190,8 @@ class _Run:
     steps: int = 0
     """Grows with all that is done for good, and tells a slow line from a dead one."""
     _batch: Batch = field(init=False)
+    _before: Batch | None = None
+    """The batch before, while its files are made durable."""
     _rate: Rate = field(init=False)
     _finished: set[bytes] = field(default_factory=set)
     _unchanged: list[int] = field(default_factory=list)
@@ -431,6 +433,8 @@ class _Run:
 
     def _expect(self, messages: int) -> None:
         done = self.result.new + len(self._batch.messages)
+        if self._before is not None:
+            done += len(self._before.messages)
         self.progress.expect(done + messages + sum(self._guesses.values()))
 
     def _fetch(self, source: MailSource, folder: _Folder, missing: array[int]) -> None:
@@ -590,10 +594,21 @@ class _Run:
 
     def _commit_if_due(self) -> None:
         if self._batch.is_due:
-            self._commit()
+            self._finish()
+            self._batch.start()
+            self._before, self._batch = self._batch, self.archive.batch()
 
     def _commit(self) -> None:
-        messages, octets = self._batch.commit()
+        self._finish()
+        self._recorded(*self._batch.commit())
+
+    def _finish(self) -> None:
+        """Record the batch whose files were made durable meanwhile."""
+        if self._before is not None:
+            self._recorded(*self._before.commit())
+            self._before = None
+
+    def _recorded(self, messages: int, octets: int) -> None:
         self.steps += messages
         self.result.new += messages
         self.result.octets += octets

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import stat
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from store.maildir import READ, sync_directories, sync_files
 from waystation.errors import StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from store.database import Database
@@ -41,6 +43,22 @@ class _Settled:
     is_settled: bool
 
 
+class _Files(threading.Thread):
+    """The disk's part of a batch, beside the thread that receives. It knows no SQLite."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(name="waystation files")
+        self._work = work
+        self.error: BaseException | None = None
+        """What ended the work early, to be raised where somebody waits for it."""
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001 - raised again by ``commit``
+            self.error = error
+
+
 @dataclass(slots=True)
 class Batch:
     """Messages that are written, and not yet recorded."""
@@ -55,6 +73,7 @@ class Batch:
     _links: list[tuple[Draft, str, str, str]] = field(default_factory=list)
     _directories: dict[str, None] = field(default_factory=dict)
     _settled: list[_Settled] = field(default_factory=list)
+    _files: _Files | None = None
 
     @property
     def is_due(self) -> bool:
@@ -103,12 +122,23 @@ class Batch:
                 parse(draft.head),
             )
         )
+        draft.head = b""  # what it was kept for is done, and many drafts wait
 
     def settle(
         self, folder_id: int, state: FolderState, looked_at: str, *, is_settled: bool
     ) -> None:
         """Move a folder's watermark in the step that records its last messages."""
         self._settled.append(_Settled(folder_id, state, looked_at, is_settled))
+
+    def start(self) -> None:
+        """Begin to make the files durable, while the next messages come in.
+
+        Nothing may be added any more, and the batch before must be committed: what it holds is
+        asked of the index. The disk works while the interpreter reads on; ``commit`` waits.
+        """
+        self._decide()
+        self._files = _Files(self._make_durable)
+        self._files.start()
 
     def commit(self) -> tuple[int, int]:
         """Make all of it durable, then recorded; return messages and octets that are new.
@@ -117,20 +147,14 @@ class Batch:
             StorageError: the disk did not take it; what was recorded before stays, and a
                 commit may be tried again.
         """
+        if self._files is not None:
+            # Interrupted in here, the next commit waits again; failed, it tries again itself.
+            self._files.join()
+            error, self._files = self._files.error, None
+            if error is not None:
+                raise error
         self._decide()
-        try:
-            sync_files([source for source, _ in self._moves])
-            # What is moved is forgotten, so that a commit which failed can be tried again.
-            while self._moves:
-                os.replace(*self._moves[-1])  # noqa: PTH105 - a Path for each message costs
-                self._moves.pop()
-            while self._links:
-                _link(*self._links[-1])
-                self._links.pop()
-            sync_directories(list(self._directories))
-            self._directories.clear()
-        except OSError as error:
-            raise StorageError(error.filename or self.root, error) from None
+        self._make_durable()
         if self.messages or self._settled:
             with self.database.atomic():
                 self.index.add_messages(self.messages)
@@ -146,6 +170,21 @@ class Batch:
         self.octets = 0
         self._settled.clear()
         return recorded
+
+    def _make_durable(self) -> None:
+        try:
+            sync_files([source for source, _ in self._moves])
+            # What is moved is forgotten, so that a commit which failed can be tried again.
+            while self._moves:
+                os.replace(*self._moves[-1])  # noqa: PTH105 - a Path for each message costs
+                self._moves.pop()
+            while self._links:
+                _link(*self._links[-1])
+                self._links.pop()
+            sync_directories(list(self._directories))
+            self._directories.clear()
+        except OSError as error:
+            raise StorageError(error.filename or self.root, error) from None
 
     def _decide(self) -> None:
         """Decide for every draft whether it is moved, linked to a twin, or known already.

@@ -218,3 +218,43 @@ def test_an_archive_that_did_not_fit_on_the_disk_can_be_created_later(small_disk
     create(small_disk / "archive").close()
 
     assert found_in(small_disk / "archive") == []
+
+
+def test_files_are_made_durable_while_the_next_messages_come_in(
+    archive: Archive, inbox: ArchivedFolder
+) -> None:
+    first, second = archive.batch(), archive.batch()
+    maildir = archive.maildir(inbox)
+    for number, batch in ((1, first), (2, second)):
+        draft = maildir.draft()
+        draft.write(memoryview(b"Subject: %d\r\n\r\n" % number))
+        message = remote(number)
+        batch.add(inbox, maildir, 1, message, draft, draft.finish(NOON))
+        batch.start()
+        assert batch.commit() == (1, 14)
+
+    assert [message.uid for message in archive.index.messages()] == [1, 2]
+    assert found_in(archive.path) == []
+
+
+def test_what_fails_beside_is_told_by_the_commit_and_can_be_tried_again(
+    archive: Archive, inbox: ArchivedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, maildir = archive.batch(), archive.maildir(inbox)
+    draft = maildir.draft()
+    draft.write(memoryview(b"Subject: x\r\n\r\n"))
+    batch.add(inbox, maildir, 1, remote(1), draft, draft.finish(NOON))
+    with monkeypatch.context() as broken:
+        broken.setattr("store.batch.sync_files", fails)
+        batch.start()
+        with pytest.raises(StorageError):
+            batch.commit()
+    assert list(archive.index.messages()) == []
+
+    assert batch.commit() == (1, 14)
+
+    assert found_in(archive.path) == []
+
+
+def fails(paths: list[str]) -> None:
+    raise StorageError(paths[0], "No space left on device")
