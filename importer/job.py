@@ -92,7 +92,7 @@ class Job:
     """Target folders that cannot be worked with."""
 
     def __post_init__(self) -> None:
-        self.rate = Rate(self.options.rate)
+        self.rate = Rate(self.options.rate, self.patience.sleep)
         self.refusals = Refusals(self.target.name)
 
     def fail(self, name: str, source: str, error: RefusedError) -> None:

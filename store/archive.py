@@ -533,15 +533,6 @@ def write_sidecar(directory: Path, name: str, special_use: SpecialUse | None) ->
     write_durably(directory / SIDECAR, json.dumps(values, ensure_ascii=False) + "\n")
 
 
-def _is_unborn(path: Path) -> bool:
-    """Whether a directory holds nothing but what an interrupted ``create`` leaves behind."""
-    ours = {_LOCK, INDEX, f"{INDEX}-wal", f"{INDEX}-shm", MAILDIR, "FORMAT.md", "README"}
-    names = names_in(path)
-    return all(name in ours or name.endswith(PART) for name in names) and not names_in(
-        path / MAILDIR
-    )
-
-
 def now() -> str:
     """Return the time as the index keeps it: UTC, ISO 8601, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
