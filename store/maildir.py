@@ -146,6 +146,9 @@ class Maildir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.directory = str(path)
+        """The path as text: to make one of a ``Path`` for each message costs."""
+        self.cur = str(path / "cur")
         self._tmp = str(path / "tmp")
         self._count = 0
         self._run = f"{os.getpid():x}-{os.urandom(4).hex()}"
