@@ -593,6 +593,8 @@ class _Run:
     # Recording
 
     def _commit_if_due(self) -> None:
+        if self._before is not None and self._before.is_durable:
+            self._finish()  # recorded now, it is told sooner and held for a shorter time
         if self._batch.is_due:
             self._finish()
             self._batch.start()

@@ -28,9 +28,13 @@ if TYPE_CHECKING:
     from store.maildir import Draft, Maildir
     from waystation.model import FolderState, RemoteMessage
 
-MESSAGES = 1000
+MESSAGES = 700
 OCTETS = 64_000_000
-"""A batch is committed when it holds so many messages or octets."""
+"""A batch is committed when it holds so many messages or octets.
+
+More messages would save syncs and writes to the index, and take more memory than many messages
+may (a tenth of the whole).
+"""
 
 _BLOCK = 1024 * 1024
 
@@ -60,12 +64,14 @@ class _Files(threading.Thread):
         self._work = work
         self.error: BaseException | None = None
         """What ended the work early, to be raised where somebody waits for it."""
+        self.has_ended = False
 
     def run(self) -> None:
         try:
             self._work()
         except BaseException as error:  # noqa: BLE001 - raised again by ``commit``
             self.error = error
+        self.has_ended = True
 
 
 @dataclass(slots=True)
@@ -95,6 +101,11 @@ class Batch:
     def is_due(self) -> bool:
         """Whether it is time to commit."""
         return self.waiting >= MESSAGES or self.octets >= OCTETS
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether what ``start`` began has ended, so that a commit need not wait for it."""
+        return self._files is not None and self._files.has_ended
 
     def add(
         self,

@@ -129,7 +129,9 @@ class Draft:
                 set_time(self.path, received)
         except OSError as error:
             raise StorageError(self.path, error) from None
-        return self._hash.hexdigest()
+        sha256 = self._hash.hexdigest()
+        del self._hash  # many finished drafts wait
+        return sha256
 
     def discard(self) -> None:
         """Forget the message: it did not come to its end, or is stored already."""
