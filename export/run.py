@@ -432,9 +432,9 @@ class _Run:
         self._expect(0)
 
     def _expect(self, messages: int) -> None:
-        done = self.result.new + len(self._batch.messages)
+        done = self.result.new + self._batch.waiting
         if self._before is not None:
-            done += len(self._before.messages)
+            done += self._before.waiting
         self.progress.expect(done + messages + sum(self._guesses.values()))
 
     def _fetch(self, source: MailSource, folder: _Folder, missing: array[int]) -> None:
@@ -593,6 +593,8 @@ class _Run:
     # Recording
 
     def _commit_if_due(self) -> None:
+        if self._before is not None and self._before.is_durable:
+            self._finish()  # recorded now, it is told sooner and held for a shorter time
         if self._batch.is_due:
             self._finish()
             self._batch.start()

@@ -43,7 +43,7 @@ SIGN_IN = ("--allow-plaintext", "--password-env", "BENCH_PASSWORD")
 CHECKOUT = Path(__file__).parents[1]
 
 DURABLE = {
-    "waystation export": "durable per batch of 500: one sync of all files, SQLite WAL with FULL",
+    "waystation export": "durable per batch of 700: one sync of all files, SQLite WAL with FULL",
     "mbsync": "durable per message: fsync of each file (its default)",
     "mbsync, FSync no": "not durable",
     "waystation import": "ledger durable per group (SQLite WAL, FULL); the server does not sync",

@@ -12,7 +12,7 @@ import os
 import stat
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from store.headers import parse
 from store.index import NewMessage, received_of
@@ -28,11 +28,24 @@ if TYPE_CHECKING:
     from store.maildir import Draft, Maildir
     from waystation.model import FolderState, RemoteMessage
 
-MESSAGES = 500
+MESSAGES = 700
 OCTETS = 64_000_000
-"""A batch is committed when it holds so many messages or octets."""
+"""A batch is committed when it holds so many messages or octets.
+
+More messages would save syncs and writes to the index, and take more memory than many messages
+may (a tenth of the whole).
+"""
 
 _BLOCK = 1024 * 1024
+
+
+class _Incoming(NamedTuple):
+    """A message that nothing is decided about yet."""
+
+    message: NewMessage
+    draft: Draft
+    directory: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +64,14 @@ class _Files(threading.Thread):
         self._work = work
         self.error: BaseException | None = None
         """What ended the work early, to be raised where somebody waits for it."""
+        self.has_ended = False
 
     def run(self) -> None:
         try:
             self._work()
         except BaseException as error:  # noqa: BLE001 - raised again by ``commit``
             self.error = error
+        self.has_ended = True
 
 
 @dataclass(slots=True)
@@ -66,9 +81,11 @@ class Batch:
     root: Path
     database: Database
     index: Index
-    messages: list[NewMessage] = field(default_factory=list)
     octets: int = 0
-    _drafts: dict[tuple[int, int, int], tuple[Draft, str]] = field(default_factory=dict)
+    _incoming: dict[tuple[int, int, int], _Incoming] = field(default_factory=dict)
+    """By folder, UIDVALIDITY and UID."""
+    _messages: list[NewMessage] = field(default_factory=list)
+    """Those that are decided about, and get a row."""
     _moves: list[tuple[str, str]] = field(default_factory=list)
     _links: list[tuple[Draft, str, str, str]] = field(default_factory=list)
     _directories: dict[str, None] = field(default_factory=dict)
@@ -76,9 +93,19 @@ class Batch:
     _files: _Files | None = None
 
     @property
+    def waiting(self) -> int:
+        """How many messages are in it, none of them recorded."""
+        return len(self._incoming) + len(self._messages)
+
+    @property
     def is_due(self) -> bool:
         """Whether it is time to commit."""
-        return len(self.messages) >= MESSAGES or self.octets >= OCTETS
+        return self.waiting >= MESSAGES or self.octets >= OCTETS
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether what ``start`` began has ended, so that a commit need not wait for it."""
+        return self._files is not None and self._files.has_ended
 
     def add(
         self,
@@ -95,7 +122,7 @@ class Batch:
         changes nothing.
         """
         location = (folder.id, uidvalidity, message.uid)
-        if location in self._drafts:
+        if location in self._incoming:
             draft.discard()
             return
         file = maildir.name_for(
@@ -106,23 +133,22 @@ class Batch:
             message.flags,
             message.keywords,
         )
-        self._drafts[location] = (draft, f"{maildir.path}{os.sep}{file}")
-        self.octets += draft.size
-        self.messages.append(
-            NewMessage(
-                folder.id,
-                uidvalidity,
-                message.uid,
-                file,
-                sha256,
-                draft.size,
-                message.internaldate,
-                message.flags,
-                message.keywords,
-                parse(draft.head),
-            )
+        new = NewMessage(
+            folder.id,
+            uidvalidity,
+            message.uid,
+            file,
+            sha256,
+            draft.size,
+            message.internaldate,
+            message.flags,
+            message.keywords,
+            parse(draft.head),
         )
         draft.head = b""  # what it was kept for is done, and many drafts wait
+        path = f"{maildir.directory}{os.sep}{file}"
+        self._incoming[location] = _Incoming(new, draft, maildir.cur, path)
+        self.octets += draft.size
 
     def settle(
         self, folder_id: int, state: FolderState, looked_at: str, *, is_settled: bool
@@ -155,9 +181,9 @@ class Batch:
                 raise error
         self._decide()
         self._make_durable()
-        if self.messages or self._settled:
+        if self._messages or self._settled:
             with self.database.atomic():
-                self.index.add_messages(self.messages)
+                self.index.add_messages(self._messages)
                 for settled in self._settled:
                     self.index.settle(
                         settled.folder_id,
@@ -165,8 +191,8 @@ class Batch:
                         settled.looked_at,
                         is_settled=settled.is_settled,
                     )
-        recorded = len(self.messages), sum(message.size for message in self.messages)
-        self.messages.clear()
+        recorded = len(self._messages), sum(message.size for message in self._messages)
+        self._messages.clear()
         self.octets = 0
         self._settled.clear()
         return recorded
@@ -192,16 +218,11 @@ class Batch:
         Asked of the index for the whole batch at once: a question for each message would cost
         more than all the rest that is done for it.
         """
-        archived = self.index.archived_among(self._drafts)
-        twins = self.index.files_by_content(
-            {message.sha256 for message in self.messages if _location(message) in self._drafts}
-        )
+        archived = self.index.archived_among(self._incoming)
+        twins = self.index.files_by_content({new.message.sha256 for new in self._incoming.values()})
         here: dict[tuple[str, int | None], str] = {}
-        for message in self.messages:
-            draft, path = self._drafts.get(_location(message), (None, ""))
-            if draft is None:
-                continue  # decided before a commit that failed
-            if _location(message) in archived:
+        for location, (message, draft, directory, path) in self._incoming.items():
+            if location in archived:
                 draft.discard()
                 continue
             key = (message.sha256, received_of(message.internaldate))
@@ -212,13 +233,9 @@ class Batch:
                 self._moves.append((draft.path, path))
             else:
                 self._links.append((draft, twin, path, message.sha256))
-            self._directories[os.path.dirname(path)] = None  # noqa: PTH120 - text throughout
-        self.messages = [m for m in self.messages if _location(m) not in archived]
-        self._drafts.clear()
-
-
-def _location(message: NewMessage) -> tuple[int, int, int]:
-    return message.folder_id, message.uidvalidity, message.uid
+            self._directories[directory] = None
+            self._messages.append(message)
+        self._incoming.clear()
 
 
 def _link(draft: Draft, twin: str, path: str, sha256: str) -> None:

@@ -105,23 +105,25 @@ def _unfolded(raw: bytes) -> str:
     raw = raw.strip()
     if b"\n" in raw or b"\r" in raw:
         raw = _FOLD.sub(b" ", raw)
-    return _eight_bit(raw)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return _not_utf_8(raw)
 
 
-def _eight_bit(raw: bytes) -> str:
-    """Return the text of octets that nobody labelled: UTF-8, else Windows, else Latin-1."""
-    for charset in ("utf-8", "cp1252"):
-        try:
-            return raw.decode(charset)
-        except UnicodeDecodeError:
-            continue
-    return raw.decode("latin-1")
+def _not_utf_8(raw: bytes) -> str:
+    """Return the text of other octets that nobody labelled: Windows, else Latin-1."""
+    try:
+        return raw.decode("cp1252")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def _one_line(text: str) -> str | None:
     if not text.isprintable():
         text = _UNFIT.sub("\ufffd", _BREAKING.sub(" ", text))
-    return text.strip()[:LONGEST_VALUE].rstrip() or None
+    text = text.strip()
+    return (text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE].rstrip()) or None
 
 
 def _decoded_words(run: re.Match[str]) -> str:

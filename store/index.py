@@ -249,14 +249,18 @@ class Index:
         self, locations: Iterable[tuple[int, int, int]]
     ) -> set[tuple[int, int, int]]:
         """Return which of these folder ids, UIDVALIDITYs and UIDs have their file."""
+        numbers: dict[tuple[int, int], list[int]] = {}
+        for folder_id, uidvalidity, uid in locations:
+            numbers.setdefault((folder_id, uidvalidity), []).append(uid)
         return {
-            (folder_id, uidvalidity, uid)
-            for folder_id, uidvalidity, uid in self._database.rows(
-                "SELECT m.folder_id, m.uidvalidity, m.uid FROM json_each(?) AS asked"
-                " JOIN messages AS m ON m.folder_id = json_extract(asked.value, '$[0]')"
-                " AND m.uidvalidity = json_extract(asked.value, '$[1]')"
-                " AND m.uid = json_extract(asked.value, '$[2]') AND m.state = 'archived'",
-                (json.dumps(list(locations)),),
+            (*place, uid)
+            for place, uids in numbers.items()
+            for (uid,) in self._database.rows(
+                # CROSS JOIN: what is asked comes first, whatever the planner makes of it.
+                "SELECT m.uid FROM json_each(?) AS asked CROSS JOIN messages AS m"
+                " ON m.folder_id = ? AND m.uidvalidity = ? AND m.uid = asked.value"
+                " AND m.state = 'archived'",
+                (json.dumps(uids), *place),
             )
         }
 
@@ -580,9 +584,12 @@ def received_of(internaldate: datetime | None) -> int | None:
     return int(internaldate.timestamp()) if internaldate else None
 
 
-def words(values: Iterable[str]) -> str:
+def words(values: tuple[str, ...]) -> str:
     """Return flags or keywords as the index keeps them: a JSON array."""
-    return json.dumps(list(values), ensure_ascii=False)
+    return _json(values) if values else "[]"
+
+
+_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -129,7 +129,9 @@ class Draft:
                 set_time(self.path, received)
         except OSError as error:
             raise StorageError(self.path, error) from None
-        return self._hash.hexdigest()
+        sha256 = self._hash.hexdigest()
+        del self._hash  # many finished drafts wait
+        return sha256
 
     def discard(self) -> None:
         """Forget the message: it did not come to its end, or is stored already."""
@@ -146,6 +148,9 @@ class Maildir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.directory = str(path)
+        """The path as text: to make one of a ``Path`` for each message costs."""
+        self.cur = str(path / "cur")
         self._tmp = str(path / "tmp")
         self._count = 0
         self._run = f"{os.getpid():x}-{os.urandom(4).hex()}"

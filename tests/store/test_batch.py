@@ -167,7 +167,7 @@ def test_a_commit_that_failed_can_be_tried_again(
 
     batch.commit()
 
-    assert [len(list(archive.index.messages())), batch.messages] == [4, []]
+    assert [len(list(archive.index.messages())), batch.waiting] == [4, 0]
     settle(archive, inbox)
     assert found_in(archive.path) == []
 
