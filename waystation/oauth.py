@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LONGEST_WAIT = 60.0
+LONGEST_WAIT = 60.0
 """Seconds for one request to the identity provider."""
 _RESERVED = frozenset({"openid", "profile", "offline_access"})
 """Scopes that msal asks for by itself, and refuses to be given."""
@@ -145,7 +145,7 @@ class Web:
     """How to reach the identity provider."""
 
     ca_file: Path | None = None
-    timeout: float = _LONGEST_WAIT
+    timeout: float = LONGEST_WAIT
     sleep: Callable[[float], None] = time.sleep
 
 
