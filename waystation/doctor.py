@@ -77,7 +77,7 @@ def examine(
         steps = [
             ("name", visit.name),
             ("tls", visit.tls),
-            ("credential", visit.credential),
+            ("password" if account.provider is None else "token", visit.credential),
             ("authenticate", visit.authenticate),
             ("namespace", visit.namespace),
             ("list", visit.folders),

@@ -10,6 +10,7 @@ the AADSTS refusals in Entra's own shape. Whatever shall go wrong is told it bef
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import html
 import json
@@ -214,7 +215,7 @@ class IdentityProvider:
         self.kid = uuid4().hex
         self._directory = directory
         self._clock = clock
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._key = _signing_key()
         self._tls = authority or TestAuthority(directory)
         self._certificates: dict[str, x509.Certificate] = {}
         self._grants: dict[str, _Grant] = {}
@@ -737,6 +738,11 @@ def _refused(refusal: Refusal) -> _Answer:
     if refusal.suberror:
         values["suberror"] = refusal.suberror
     return _Answer(values, refusal.status)
+
+
+@functools.cache  # to make one takes longer than most tests
+def _signing_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def _self_signed(key: rsa.RSAPrivateKey, name: str) -> x509.Certificate:

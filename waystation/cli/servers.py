@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
 
 @options.unpacked
 def _doctor(
-    server: options.Server,
+    named: options.Server,
     write: Annotated[
         bool,
         typer.Option("--write", help="Also put a test message into a folder, and remove it again."),
@@ -76,8 +76,7 @@ def _doctor(
 
     listener = state.listen("doctor", as_json=as_json, quiet=quiet, debug=debug)
     passwords = PasswordSource(password_env, password_command)
-    named = parse_account(server)
-    account = placed(named, sign_in)
+    account = placed(parse_account(named), sign_in)
     if account.provider is not None:
         registration_for(account, sign_in)  # what is wrong with the options shows first
     connection = Connection(ca_file, allow_plaintext, timeout)
@@ -97,13 +96,13 @@ def _doctor(
             listener.error(plain(" ".join((f"{step.name}: {step.text}", *_told(step))), 1500))
     listener.close()
     if failed is None:
-        listener.say(f"{named.name}: everything is as it should be.")
+        listener.say(f"{account.name}: everything is as it should be.")
     code = failed.exit_code if failed is not None else 0
     listener.summary(
         "failed" if failed is not None else "done",
         code,
         {
-            "server": named.name,
+            "server": account.name,
             "steps": len(steps),
             "failed_step": failed.name if failed is not None else None,
         },
@@ -124,7 +123,7 @@ def _show(listener: Listener, step: Step) -> None:
     )
     listener.heading(f"{step.outcome.value:<8}{step.name:<13}{step.text}")
     for line in _told(step):
-        listener.heading(f"{'':<21}{line}")
+        listener.heading(f"{'mend':<8}{line}")
 
 
 def _told(step: Step) -> list[str]:
@@ -135,7 +134,7 @@ def _told(step: Step) -> list[str]:
 
 @options.unpacked
 def _login(
-    server: options.Server,
+    named: options.Server,
     device_code: Annotated[
         bool,
         typer.Option(
@@ -160,7 +159,7 @@ def _login(
     from waystation.imap import Connection
 
     listener = state.listen("login", as_json=as_json, quiet=quiet, debug=debug)
-    account = placed(parse_account(server), sign_in)
+    account = placed(parse_account(named), sign_in)
     if sign_in.is_app_only:
         raise UsageError(
             "an application signs in by itself each time; 'waystation doctor' shows whether it can."
@@ -179,7 +178,7 @@ def _login(
 
 @options.unpacked
 def _logout(
-    server: options.Server,
+    named: options.Server,
     sign_in: options.SignIn = options.NO_SIGN_IN,
     ca_file: options.CaFile = None,
     timeout: options.Timeout = 120,
@@ -194,7 +193,7 @@ def _logout(
     from waystation.imap import Connection
 
     listener = state.listen("logout", as_json=as_json, quiet=quiet, debug=debug)
-    account = placed(parse_account(server), sign_in)
+    account = placed(parse_account(named), sign_in)
     registration = registration_for(account, sign_in)
     user = user_of(account, sign_in)
     web = web_for(Connection(ca_file, timeout=timeout))
