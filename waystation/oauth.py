@@ -360,6 +360,7 @@ def sign_in_with_code(
             raise refused_token(flow, user)
         show(plain(str(flow.get("message", "")), 600))
         until = clock() + float(flow.get("expires_in", 900))
+        pause = float(flow.get("interval", 5))
         while True:
             asked = clock()
             answer = application.acquire_token_by_device_flow(flow, exit_condition=lambda _: True)
@@ -367,7 +368,10 @@ def sign_in_with_code(
                 return _kept(application, answer, user, asked)
             if clock() >= until:
                 raise refused_token({"error": "expired_token"}, user)
-            web.sleep(float(flow.get("interval", 5)))
+            if answer["error"] == "slow_down":
+                pause += 5  # RFC 8628 section 3.5
+            web.sleep(pause)
+            flow.pop("latest_attempt_at", None)  # by which msal watches over its own pauses
 
 
 def sign_in_with_browser(

@@ -394,12 +394,14 @@ default_client_limit = 8192"""
             )
 
     def _users(self) -> str:
+        # With tokens, the password is for passwords alone; who exists is not asked of it then.
+        only = "\n  mechanisms = plain login" if self._identity else ""
+        everybody = "allow_all_users=yes " if self._identity else ""
         # a file per user, since Dovecot looks at a changed file only once a second
         return f"""\
 {"".join(self._token_passdbs())}
 passdb {{
-  driver = static
-  mechanisms = plain login
+  driver = static{only}
   args = password={PASSWORD}
 }}
 userdb {{
@@ -410,7 +412,7 @@ userdb {{
 }}
 userdb {{
   driver = static
-  args = uid={self.uid} gid={self.gid} home={self.directory}/home/%u
+  args = {everybody}uid={self.uid} gid={self.gid} home={self.directory}/home/%u
 }}"""
 
 

@@ -311,8 +311,10 @@ def test_a_device_code_that_comes_to_nothing_says_why(
 
 
 def test_nobody_types_the_code_and_the_wait_ends(
-    delegated: Registration, store: Store, web: Web, clock: Clock
+    provider: IdentityProvider, delegated: Registration, store: Store, web: Web, clock: Clock
 ) -> None:
+    provider.interval = 100
+
     with pytest.raises(SignInError, match="not entered in time"):
         oauth.sign_in_with_code(delegated, USER, store, web, lambda _: None, clock=clock)
 
