@@ -212,6 +212,8 @@ class IdentityProvider:
         self.interval = 1
         """Seconds that a client is told to wait between two polls."""
         self.requests: list[Request] = []
+        self.issued: list[str] = []
+        """Every access and refresh token that was given out, so that a test can look for them."""
         self.kid = uuid4().hex
         self._directory = directory
         self._clock = clock
@@ -316,9 +318,11 @@ class IdentityProvider:
             }
         values |= self.claims | claims
         shown = {name: value for name, value in values.items() if value is not None}
-        return jwt.encode(
+        token = jwt.encode(
             shown, self._key, algorithm="RS256", headers={"kid": self.kid, "x5t": self.kid}
         )
+        self.issued.append(token)
+        return token
 
     def claims_of(self, token: str) -> dict[str, object]:
         """Return what a token says, after its signature was proven; its time is not looked at.
@@ -622,6 +626,7 @@ class IdentityProvider:
             return values
         refresh = secrets.token_urlsafe(32)
         self._refresh[refresh] = _Grant(scope, user, "approved")
+        self.issued.append(refresh)
         values |= {
             "scope": " ".join(wanted),
             "refresh_token": refresh,

@@ -91,15 +91,24 @@ def credential_for(
     """
     if account.provider is None:
         return password_for(account, source)
-    if source != PasswordSource():
-        raise UsageError(
-            "Office 365 takes no passwords. Leave --password-env and --password-command out; "
-            "'waystation login' signs in, or an application does: --client-secret-env NAME."
-        )
+    refuse_passwords(account, source)
     # Loaded late: msal and requests take their time, and only tokens need them.
     from waystation.cli.tokens import tokens_for
 
     return tokens_for(account, connection, sign_in)
+
+
+def refuse_passwords(account: Account, source: PasswordSource) -> None:
+    """See that nobody names a password for a provider that takes tokens only.
+
+    Raises:
+        UsageError: somebody does.
+    """
+    if account.provider is not None and source != PasswordSource():
+        raise UsageError(
+            "Office 365 takes no passwords. Leave --password-env and --password-command out; "
+            "'waystation login' signs in, or an application does: --client-secret-env NAME."
+        )
 
 
 class Sessions:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from waystation.cli import options, state
-from waystation.cli.connect import credential_for, placed
+from waystation.cli.connect import credential_for, placed, refuse_passwords
 from waystation.cli.secrets import PasswordSource
 from waystation.errors import UsageError, plain
 
@@ -77,8 +77,10 @@ def _doctor(
     listener = state.listen("doctor", as_json=as_json, quiet=quiet, debug=debug)
     passwords = PasswordSource(password_env, password_command)
     account = placed(parse_account(named), sign_in)
+    # What is wrong with the options shows before anything is done.
+    refuse_passwords(account, passwords)
     if account.provider is not None:
-        registration_for(account, sign_in)  # what is wrong with the options shows first
+        registration_for(account, sign_in)
     connection = Connection(ca_file, allow_plaintext, timeout)
 
     steps = []
