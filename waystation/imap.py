@@ -21,6 +21,7 @@ import imapclient
 from imapclient import imap_utf7
 
 from waystation.errors import (
+    NotConnectedError,
     ProtocolError,
     RefusedError,
     SessionExpiredError,
@@ -183,9 +184,10 @@ class ImapSession:
         except SessionExpiredError:
             credential.discard(token)
             raise
-        except SignInError:
+        except SignInError as error:
             credential.discard(token)
-            if token.is_fresh:
+            # The mailbox stays shut to a new token too, and each connection counts there.
+            if token.is_fresh or isinstance(error, NotConnectedError):
                 raise
         return cls._open(account, credential, credential.token(), connection)
 

@@ -27,6 +27,7 @@ import msal
 import requests
 from msal.exceptions import MsalError
 from msal_extensions import FilePersistence, PersistedTokenCache, build_encrypted_persistence
+from msal_extensions.token_cache import LockError
 from requests.adapters import HTTPAdapter
 
 from waystation.errors import (
@@ -37,7 +38,6 @@ from waystation.errors import (
     plain,
 )
 from waystation.mends import refused_token, unknown_tenant
-from waystation.providers import microsoft_hosts
 from waystation.stream import tls_context
 from waystation.token import Token
 
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 log = logging.getLogger(__name__)
+for _library in ("msal", "msal_extensions"):
+    # What they warn of, tracebacks included, would go to the terminal past our own words.
+    logging.getLogger(_library).addHandler(logging.NullHandler())
 
 LONGEST_WAIT = 60.0
 """Seconds for one request to the identity provider."""
@@ -190,7 +193,11 @@ class _Session(requests.Session):
         url = urlsplit(request.url or "")
         host = url.hostname or ""
         try:
-            answer = super().send(request, **options | {"timeout": self._web.timeout})
+            answer = super().send(
+                request,
+                # A redirected form would carry the secret to wherever the answer says.
+                **options | {"timeout": self._web.timeout, "allow_redirects": False},
+            )
         except requests.exceptions.SSLError as error:
             raise CertificateError(host, _reason(error)) from None
         except requests.exceptions.Timeout:
@@ -474,8 +481,9 @@ def _public(registration: Registration, store: Store, web: Web) -> Any:
 def _settings(registration: Registration, web: Web) -> dict[str, Any]:
     return {
         "authority": registration.authority,
-        # msal would ask Microsoft about every authority that it does not know.
-        "instance_discovery": None if registration.host in microsoft_hosts() else False,
+        # msal would ask Microsoft's worldwide cloud about every authority that it does not know.
+        # Ours are named here or by the user, and need nobody's word.
+        "instance_discovery": False,
         "http_client": _Session(web),
     }
 
@@ -535,6 +543,14 @@ def _only_our_errors(registration: Registration, user: str) -> Iterator[None]:
                 f"Else the kept sign-ins are damaged: remove {plain(str(store_file()))} and run "
                 "waystation login",
             ),
+        ) from None
+    except (KeyError, TypeError, AttributeError):
+        # msal takes it for granted that an authority describes itself as one.
+        raise unknown_tenant(registration.authority) from None
+    except LockError:
+        raise SignInError(
+            "the kept sign-ins are in use by another program.",
+            (f"If there is none, remove {plain(str(store_file()))}.lockfile",),
         ) from None
     except OSError as error:
         raise SignInError(

@@ -130,11 +130,6 @@ PROVIDERS: Mapping[str, Provider] = {
 }
 
 
-def microsoft_hosts() -> frozenset[str]:
-    """Return the hosts where Microsoft gives out tokens."""
-    return frozenset(cloud.authority.partition("://")[2] for cloud in _CLOUDS)
-
-
 def audiences() -> frozenset[str]:
     """Return every name of Exchange Online that may stand in a token as its audience.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.conftest import OLD, Result, Server
+from tests.cli.conftest import OLD, Result, Server, start
 from tests.fakes.imap_server import Answer, ImapServer
 from tests.fakes.mailbox import Mailboxes
 from tests.servers import browser
@@ -19,6 +19,7 @@ from tests.servers.identity import CLIENT, GRAPH, OUTLOOK, SECRET, USER, Identit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import ExitStack
     from pathlib import Path
 
     from tests.cli.conftest import CommandLine
@@ -154,6 +155,24 @@ def test_a_user_signs_in_in_the_browser_once_and_imports_later(
 
     assert imported.code == 0, imported.err
     assert imported.summary["appended"] == 7
+
+
+def test_without_a_browser_the_address_is_shown_and_any_browser_will_do(
+    office: Office, authority: TestAuthority, processes: ExitStack
+) -> None:
+    environment = os.environ | office.env | {"BROWSER": "no-such-browser %s &"}
+    running = start(processes, "login", WHO, *office.where, env=environment)
+    assert running.stderr is not None
+    told: list[str] = []
+    while "Open this address" not in (line := running.stderr.readline()):
+        assert line, told
+        told.append(line)
+
+    browser.visit(line.partition("browser: ")[2].strip(), authority.ca_file)
+
+    assert running.wait(timeout=60) == 0
+    assert f"{USER} is signed in" in running.stderr.read()
+    assert not any("Traceback" in line for line in told)
 
 
 def test_a_delegate_signs_in_with_a_code_and_imports_into_a_shared_mailbox(

@@ -453,6 +453,8 @@ class IdentityProvider:
             return None
         busy.left -= 1
         headers = {} if busy.retry_after is None else {"Retry-After": str(busy.retry_after)}
+        if busy.status in (307, 308):
+            headers["Location"] = f"{self.authority}/elsewhere"
         return _Answer({"error": "temporarily_unavailable"}, busy.status, headers)
 
     def _discovery(self) -> dict[str, object]:

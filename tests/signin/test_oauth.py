@@ -242,6 +242,27 @@ def test_a_busy_discovery_is_no_unknown_tenant(
         app_tokens(app, web, clock).token()
 
 
+def test_what_does_not_describe_itself_is_no_provider(
+    provider: IdentityProvider, app: Registration, web: Web, clock: Clock
+) -> None:
+    provider.busy(200, where="openid-configuration")
+
+    with pytest.raises(SignInError, match="--authority"):
+        app_tokens(app, web, clock).token()
+
+
+def test_a_secret_does_not_follow_a_redirection(
+    provider: IdentityProvider, app: Registration, web: Web, clock: Clock
+) -> None:
+    provider.busy(307, times=99)
+
+    with pytest.raises(WaystationError):
+        app_tokens(app, web, clock).token()
+
+    assert provider.count() == 1
+    assert provider.count("elsewhere") == 0
+
+
 def test_a_provider_that_is_not_there_may_come_back(
     provider: IdentityProvider, app: Registration, web: Web, clock: Clock
 ) -> None:
