@@ -10,13 +10,16 @@
     │   ├── OtherSourceError            1   this archive belongs to another mailbox
     │   └── StorageError                1   disk full, read-only, input/output error
     ├── SignInError                    12   refused, or a secret is missing
+    │   └── NotConnectedError          12   let in, and yet the mailbox stays shut
     └── ServerError                     1
         ├── UnreachableError                no such host, nothing listens, no TLS there
         ├── CertificateError                TLS, but not proven to be that server
         ├── NoEncryptionError               the server has no STARTTLS
         ├── ProtocolError                   the answer is no IMAP
         ├── MessageTooLargeError            one message is announced larger than accepted
+        ├── IdentityBusyError           *   no token for now: the identity provider is not there
         ├── ConnectionLostError         *   the line broke, or nothing came in time
+        │   └── SessionExpiredError     *   the token of the session ran out; routine
         └── RefusedError                *   NO or BAD to a command  (* may be tried again)
             └── UnusableFolderError         a folder opens without UIDVALIDITY
 
@@ -27,8 +30,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LONGEST = 300
+_BACKOFF = re.compile(r"Request is throttled.*?Backoff Time[:=\s]+(\d+)", re.IGNORECASE)
+_LONGEST_BACKOFF = 600.0
+_EXPIRED = re.compile(r"AccessTokenExpired", re.IGNORECASE)
 
 
 def plain(text: str | bytes, longest: int = _LONGEST) -> str:
@@ -47,10 +57,23 @@ def plain(text: str | bytes, longest: int = _LONGEST) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
+def backoff_of(text: str) -> float | None:
+    """Return the seconds that a throttling server asks for, or None where it asks for none.
+
+    Exchange Online says ``Request is throttled. Suggested Backoff Time: 299609 milliseconds``,
+    with NO, BAD or BYE alike. Ten minutes at the most are believed; five are the most that was
+    ever reported (imapsync issue 198).
+    """
+    match = _BACKOFF.search(text)
+    return min(int(match[1][:9]) / 1000, _LONGEST_BACKOFF) if match else None
+
+
 class WaystationError(Exception):
     """Anything that ends a run or a part of it, told in one sentence."""
 
     exit_code = 1
+    backoff: float | None = None
+    """Seconds that the other side asks us to wait before the next try; None: it says nothing."""
 
     @property
     def retriable(self) -> bool:
@@ -134,9 +157,24 @@ class StorageError(ArchiveError):
 
 
 class SignInError(WaystationError):
-    """The server does not let us in, or a secret is missing."""
+    """The server does not let us in, or a secret is missing.
+
+    ``mends`` are the steps that would help, each whole in itself, such as a line for PowerShell.
+    """
 
     exit_code = 12
+
+    def __init__(self, cause: str, mends: Sequence[str] = ()) -> None:
+        self.cause = cause
+        self.mends = tuple(mends)
+        steps = self.mends
+        if len(steps) > 1:
+            steps = tuple(f"({number}) {step}" for number, step in enumerate(steps, 1))
+        super().__init__(" ".join((cause, *steps)))
+
+
+class NotConnectedError(SignInError):
+    """The server took the sign-in, and yet does not open the mailbox."""
 
 
 class ServerError(WaystationError):
@@ -192,16 +230,40 @@ class MessageTooLargeError(ServerError):
         )
 
 
+class IdentityBusyError(ServerError):
+    """The identity provider cannot be reached, or has no time; that says nothing of our rights."""
+
+    retriable = True
+
+    def __init__(self, host: str, why: str, backoff: float | None = None) -> None:
+        self.backoff = None if backoff is None else min(backoff, _LONGEST_BACKOFF)
+        super().__init__(
+            f"no token from {plain(host)} for now: {plain(why)}. "
+            "Nothing is wrong with the sign-in; the same command goes on later."
+        )
+
+
 class ConnectionLostError(ServerError):
     """The line broke in the middle, or nothing came in time."""
 
     retriable = True
 
     def __init__(self, host: str, why: str) -> None:
+        self.backoff = backoff_of(why)
         super().__init__(
             f"the connection to {plain(host)} broke: {plain(why)}. "
             "The same command goes on where it stopped."
         )
+
+
+class SessionExpiredError(ConnectionLostError):
+    """The server ended the session because its token ran out: routine, connect anew at once."""
+
+
+def goodbye(host: str, words: str) -> ConnectionLostError:
+    """Return the error for a connection that the server ended with these words in its BYE."""
+    kind = SessionExpiredError if _EXPIRED.search(words) else ConnectionLostError
+    return kind(host, words)
 
 
 class RefusedError(ServerError):
@@ -215,6 +277,7 @@ class RefusedError(ServerError):
 
     def __init__(self, what: str, reply: str | bytes) -> None:
         self.reply = plain(reply)
+        self.backoff = backoff_of(self.reply)
         super().__init__(f"{what} was refused: {self.reply or '(no words)'}")
 
     @property

@@ -1,15 +1,14 @@
 """The one door to imapclient: a signed-in session with typed answers and our own errors.
 
-imapclient takes the connection up and ends it; ``wire`` speaks on it in between. The sign-in is
-ours, because imapclient would put user names on the wire unquoted, refuse passwords that are
-not ASCII, and keep both in a log of its last commands. What comes in is checked here, since
-servers lie: outside this module there are only our types, and no exception of imapclient,
+imapclient takes the connection up and ends it; ``wire`` speaks on it in between, and
+``signin`` before that. Exchange Online is taken for plain IMAP4rev1, whatever it announces:
+what goes beyond that it answers with BAD (MailKit issue 2016). What comes in is checked here,
+since servers lie: outside this module there are only our types, and no exception of imapclient,
 imaplib, ssl or socket.
 """
 
 from __future__ import annotations
 
-import base64
 import imaplib
 import logging
 import re
@@ -22,24 +21,31 @@ import imapclient
 from imapclient import imap_utf7
 
 from waystation.errors import (
-    ConnectionLostError,
+    NotConnectedError,
     ProtocolError,
     RefusedError,
+    SessionExpiredError,
     SignInError,
     UnusableFolderError,
     WaystationError,
+    goodbye,
     plain,
 )
+from waystation.mends import not_connected
 from waystation.model import SYSTEM_FLAGS, Folder, FolderState, SpecialUse
+from waystation.signin import capabilities, sign_in
 from waystation.stream import open_stream
-from waystation.wire import LARGEST_MESSAGE, Wire, number, quoted
+from waystation.wire import LARGEST_MESSAGE, Wire, number, quoted, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from waystation.address import Account
+    from waystation.signin import Credential
     from waystation.stream import Stream
+    from waystation.token import Token as AccessToken
+    from waystation.token import TokenSource
     from waystation.wire import Token
 
 log = logging.getLogger(__name__)
@@ -48,6 +54,13 @@ _GROUP = 64
 _UID = 2**32 - 1
 _MODSEQ = 2**63 - 1
 _NUMBER_CODE = re.compile(rb"\[(UIDVALIDITY|UIDNEXT|HIGHESTMODSEQ) (\d{1,20})\]", re.IGNORECASE)
+_EXCHANGE = frozenset({"CLIENTACCESSRULES", "BACKENDAUTHENTICATE"})
+"""Announced after the sign-in by Exchange Online and nobody else (its greeting changes)."""
+_EXCHANGE_CAN = frozenset(
+    {"IMAP4REV1", "UIDPLUS", "MOVE", "UNSELECT", "IDLE", "NAMESPACE", "CHILDREN", "ID"}
+    | {"SASL-IR", "LITERAL+"}
+)
+_SHUT = re.compile(r"authenticated but not connected", re.IGNORECASE)
 _PERMANENT_CODE = re.compile(rb"\[PERMANENTFLAGS \(([^)]*)\)\]", re.IGNORECASE)
 
 
@@ -129,24 +142,63 @@ class ImapSession:
     """One signed-in connection. A context manager; use from one thread."""
 
     def __init__(
-        self, account: Account, wire: Wire, stream: Stream, client: imapclient.IMAPClient
+        self,
+        account: Account,
+        wire: Wire,
+        stream: Stream,
+        client: imapclient.IMAPClient,
+        token: AccessToken | None = None,
+        source: TokenSource | None = None,
     ) -> None:
         self.account = account
         self.wire = wire
         self._stream = stream
         self._client = client
-        self._capabilities = _capabilities(wire)
+        self._token = token
+        self._source = source
+        # Always asked for: what a server says it can differs before and after the sign-in.
+        announced = capabilities(wire)
+        self.is_exchange = account.provider == "office365" or bool(announced & _EXCHANGE)
+        """Whether this is Exchange Online."""
+        self._capabilities = _believed(announced) if self.is_exchange else announced
         self.namespace = self._namespace()
 
     @classmethod
-    def open(cls, account: Account, password: str, connection: Connection) -> ImapSession:
-        """Connect, encrypt and sign in.
+    def open(cls, account: Account, credential: Credential, connection: Connection) -> ImapSession:
+        """Connect, encrypt and sign in, by a password or with a token.
+
+        A token that was kept from earlier and is not taken is replaced once by a new one.
 
         Raises:
             UnreachableError, CertificateError, NoEncryptionError: no connection comes about.
-            SignInError: the server does not take this user and password.
+            SignInError: the server does not take this user and password, or this token.
+            NotConnectedError: it does, and yet does not open the mailbox.
+            IdentityBusyError: there is no token to be had at the moment.
             ProtocolError, ConnectionLostError: what answers is no IMAP server, or hangs up.
         """
+        if isinstance(credential, str):
+            return cls._open(account, credential, None, connection)
+        token = credential.token()
+        try:
+            return cls._open(account, credential, token, connection)
+        except SessionExpiredError:
+            credential.discard(token)
+            raise
+        except SignInError as error:
+            credential.discard(token)
+            # The mailbox stays shut to a new token too, and each connection counts there.
+            if token.is_fresh or isinstance(error, NotConnectedError):
+                raise
+        return cls._open(account, credential, credential.token(), connection)
+
+    @classmethod
+    def _open(
+        cls,
+        account: Account,
+        credential: Credential,
+        token: AccessToken | None,
+        connection: Connection,
+    ) -> ImapSession:
         stream = open_stream(
             account,
             ca_file=connection.ca_file,
@@ -158,9 +210,10 @@ class ImapSession:
                 client: imapclient.IMAPClient = _Client(stream)
             wire = Wire(stream, connection.largest_message)
             if client._imap.state != "AUTH":  # PREAUTH: the server knows us already
-                _sign_in(wire, stream, account, password)
+                sign_in(wire, stream, account, credential, token)
                 client._imap.state = "AUTH"
-            return cls(account, wire, stream, client)
+            source = None if isinstance(credential, str) else credential
+            return cls(account, wire, stream, client, token, source)
         except BaseException:
             stream.close()
             raise
@@ -180,14 +233,30 @@ class ImapSession:
             self._stream.sock.settimeout(5)
             with _errors_of(self._stream, "LOGOUT"):
                 self._client.logout()
-        self._stream.close()
+        self.drop()
 
     def drop(self) -> None:
         """Close without a word: the connection is broken, or its state unknown."""
         self._stream.close()
+        # Whatever our clock says: with this token nobody is let in any more.
+        ended = isinstance(goodbye(self._stream.host, self._stream.bye), SessionExpiredError)
+        if ended and self._source is not None and self._token is not None:
+            self._source.discard(self._token)
+
+    @property
+    def must_renew(self) -> bool:
+        """Whether the token is about to expire: time for a new connection between two messages."""
+        if self._source is None or self._token is None:
+            return False
+        return self._source.must_renew(self._token)
+
+    @property
+    def token(self) -> AccessToken | None:
+        """The token of this session; None where a password opened it."""
+        return self._token
 
     def has(self, capability: str) -> bool:
-        """Whether the server announced this capability."""
+        """Whether the server announced this capability, and can be believed."""
         return capability in self._capabilities
 
     @property
@@ -257,7 +326,7 @@ class ImapSession:
             if name == b"EXISTS" and tokens and (exists := number(tokens[0])) is not None:
                 numbers[name] = exists
             elif name == b"FLAGS" and tokens and isinstance(tokens[0], list):
-                flags = _words(tokens[0])
+                flags = words(tokens[0])
             elif name == b"OK" and isinstance(tokens[0], bytes):
                 if match := _NUMBER_CODE.match(tokens[0]):
                     code = match[1].upper()
@@ -276,11 +345,11 @@ class ImapSession:
             (self.has("CONDSTORE") and numbers.get(b"HIGHESTMODSEQ")) or None,
         )
         # Without PERMANENTFLAGS all FLAGS can be kept (RFC 3501 section 6.3.1).
-        words = flags if permanent is None else permanent
+        kept = flags if permanent is None else permanent
         return Selected(
             state,
-            frozenset(word.lower() for word in words if word != "\\*"),
-            takes_keywords="\\*" in words,
+            frozenset(word.lower() for word in kept if word != "\\*"),
+            takes_keywords="\\*" in kept,
         )
 
     def create(self, wire_name: bytes) -> None:
@@ -339,17 +408,28 @@ class ImapSession:
     def _namespace(self) -> Namespace:
         namespace: Namespace | None = None
         if self.has("NAMESPACE"):
-            with suppress(RefusedError):
+            # Exchange takes a sign-in to a mailbox that it does not open: this is how it shows.
+            with suppress(RefusedError), self._mailbox_opens():
                 for name, tokens in self.wire.untagged(b"NAMESPACE"):
                     if name == b"NAMESPACE":
                         namespace = _personal(tokens)
         if namespace is None:
-            # RFC 9051 section 6.3.9: an empty name asks for the delimiter alone.
-            for name, tokens in self.wire.untagged(b'LIST "" ""'):
-                if name == b"LIST" and len(tokens) > 1:
-                    namespace = Namespace(delimiter=_delimiter(tokens[1]))
+            with self._mailbox_opens():
+                # RFC 9051 section 6.3.9: an empty name asks for the delimiter alone.
+                for name, tokens in self.wire.untagged(b'LIST "" ""'):
+                    if name == b"LIST" and len(tokens) > 1:
+                        namespace = Namespace(delimiter=_delimiter(tokens[1]))
             namespace = namespace or Namespace()
         return namespace
+
+    @contextmanager
+    def _mailbox_opens(self) -> Iterator[None]:
+        try:
+            yield
+        except RefusedError as error:
+            if _SHUT.search(error.reply):
+                raise not_connected(self._token, self.account.user, error.reply) from None
+            raise
 
 
 def _can_be_named(wire_name: bytes) -> bool:
@@ -361,6 +441,13 @@ def _can_be_named(wire_name: bytes) -> bool:
     return True
 
 
+def _believed(announced: frozenset[str]) -> frozenset[str]:
+    """Return what Exchange Online announces and also does: plain IMAP4rev1 and little more."""
+    return frozenset(
+        word for word in announced if word in _EXCHANGE_CAN or word.startswith("AUTH=")
+    )
+
+
 @contextmanager
 def _errors_of(stream: Stream, what: str) -> Iterator[None]:
     """Turn every exception of imapclient and imaplib into one of ours."""
@@ -370,71 +457,12 @@ def _errors_of(stream: Stream, what: str) -> Iterator[None]:
         raise
     except (imaplib.IMAP4.error, OSError) as error:
         if stream.bye:
-            raise ConnectionLostError(stream.host, stream.bye) from None
+            raise goodbye(stream.host, stream.bye) from None
         heard = stream.words(str(error).encode(), 80)
         raise ProtocolError(stream.host, f"{what} failed", heard) from None
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError) as error:
         heard = stream.words(str(error).encode(), 80)
         raise ProtocolError(stream.host, f"{what} failed", heard) from None
-
-
-def _capabilities(wire: Wire) -> frozenset[str]:
-    return frozenset(
-        word.upper()
-        for name, tokens in wire.untagged(b"CAPABILITY")
-        if name == b"CAPABILITY"
-        for word in _words(tokens)
-    )
-
-
-def _sign_in(wire: Wire, stream: Stream, account: Account, password: str) -> None:
-    """Sign in by PLAIN where offered, else by LOGIN; both carry every password but one with NUL."""
-    capabilities = _capabilities(wire)
-    user, secret = account.user.encode(), password.encode("utf-8", "surrogateescape")
-    if b"\0" in user + secret:
-        raise SignInError("a user name or password cannot hold the character NUL.")
-    response = base64.b64encode(b"\0" + user + b"\0" + secret)
-    forms = (secret, _quoted_text(secret)[1:-1], base64.b64encode(secret), response)
-    try:
-        with stream.secrets(*forms):
-            if "AUTH=PLAIN" in capabilities:
-                # RFC 4959: with SASL-IR the response goes along, and a round trip is saved.
-                initial = b" " + response if "SASL-IR" in capabilities else b""
-                wire.converse(b"AUTHENTICATE PLAIN" + initial, response)
-            elif "LOGINDISABLED" in capabilities:
-                raise SignInError(
-                    f"{plain(account.host)} takes no password on this connection (LOGINDISABLED)."
-                )
-            else:
-                wire.converse(*_login(user, secret))
-    except RefusedError as error:
-        if error.retriable:
-            raise
-        raise SignInError(
-            f"{plain(account.host)} refused the sign-in of {plain(account.user)}: "
-            f"{error.reply.rstrip('.') or '(no words)'}. "
-            "Check user name and password; many providers want an app password."
-        ) from None
-
-
-def _login(user: bytes, secret: bytes) -> tuple[bytes, ...]:
-    """Return the lines of a LOGIN: quoted strings where they can be, else literals."""
-    lines = [b"LOGIN"]
-    for text in (user, secret):
-        if text.isascii() and not re.search(rb"[\r\n]", text):
-            lines[-1] += b" " + _quoted_text(text)
-        else:
-            lines[-1] += b" {%d}" % len(text)
-            lines.append(text)
-    return tuple(lines)
-
-
-def _quoted_text(text: bytes) -> bytes:
-    return b'"' + text.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
-
-
-def _words(tokens: list[Token]) -> list[str]:
-    return [token.decode("utf-8", "replace") for token in tokens if isinstance(token, bytes)]
 
 
 def _folder(tokens: list[Token]) -> Folder | None:
@@ -453,7 +481,7 @@ def _folder(tokens: list[Token]) -> Folder | None:
         levels = levels[:-1]  # some servers end the name of a folder that only has children so
     if levels[0].upper() == "INBOX":
         levels = ("INBOX", *levels[1:])
-    attributes = tuple(sorted({word.lower() for word in _words(tokens[0])}))
+    attributes = tuple(sorted({word.lower() for word in words(tokens[0])}))
     return Folder(levels, wire_name, delimiter, attributes)
 
 

@@ -26,6 +26,7 @@ from waystation.errors import (
     ProtocolError,
     UnreachableError,
     UsageError,
+    goodbye,
     plain,
 )
 
@@ -43,6 +44,7 @@ LONGEST_LINE = 16 * 1024 * 1024
 _LARGEST_ANSWER = 16 * 1024 * 1024
 """Octets of one literal that is held in memory; bodies of messages never are."""
 _TELLING = 6
+_LAST_BYE = re.compile(rb"(?:^|\n)\* BYE ([^\r\n]*)\r?\n", re.IGNORECASE)
 
 
 class Stream:
@@ -137,6 +139,7 @@ class Stream:
         try:
             self.sock.sendall(data)
         except OSError as error:
+            self._hear_out()
             raise self._lost(error) from error
 
     @contextmanager
@@ -192,11 +195,23 @@ class Stream:
         except OSError as error:
             raise self._lost(error) from error
         if not self._end:
-            raise ConnectionLostError(self.host, self.bye or "the server closed it")
+            raise goodbye(self.host, self.bye or "the server closed it")
+
+    def _hear_out(self) -> None:
+        """Look for a BYE in what came before the connection broke; nothing of it is consumed."""
+        rest = bytes(self._view[self._start : self._end])
+        self._start, self._end = 0, len(rest)
+        self._view[: self._end] = rest
+        with suppress(OSError):
+            self.sock.settimeout(1)
+            while self._end < _BUFFER and (more := self.sock.recv_into(self._view[self._end :])):
+                self._end += more
+        if match := _LAST_BYE.search(self._data, 0, self._end):
+            self.bye = self.words(match[1])
 
     def _lost(self, error: OSError) -> ConnectionLostError:
         if self.bye:
-            return ConnectionLostError(self.host, self.bye)
+            return goodbye(self.host, self.bye)
         if isinstance(error, TimeoutError):
             return ConnectionLostError(
                 self.host, f"nothing came for {self.sock.gettimeout():.0f} seconds"
@@ -253,8 +268,12 @@ def open_stream(
     return stream
 
 
-@lru_cache(maxsize=4)  # to load the system's certificates takes longer than to connect
-def _context(ca_file: Path | None) -> ssl.SSLContext:
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return a new context that trusts the system's authorities, and the one of ``ca_file``.
+
+    Raises:
+        UsageError: ``ca_file`` cannot be read.
+    """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if ca_file is not None:
@@ -264,6 +283,10 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
             why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
             raise UsageError(f"--ca-file {plain(str(ca_file))} cannot be used: {why}.") from None
     return context
+
+
+_context = lru_cache(maxsize=4)(tls_context)
+"""To load the system's certificates takes longer than to connect."""
 
 
 def _encrypted(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:

@@ -20,11 +20,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 from waystation.errors import (
-    ConnectionLostError,
     MessageTooLargeError,
     ProtocolError,
     RefusedError,
     StorageError,
+    goodbye,
     plain,
 )
 from waystation.model import RemoteMessage, split_flags
@@ -146,8 +146,12 @@ class Wire:
         self.last_tag = b""
         """The tag of the last APPEND that was begun, also where the connection broke in it."""
 
-    def converse(self, command: bytes, *lines: bytes) -> None:
+    def converse(
+        self, command: bytes, *lines: bytes, asked: Callable[[bytes], object] | None = None
+    ) -> None:
         """Send a command and, each time the server asks for more, the next of ``lines``.
+
+        ``asked`` gets the words with which the server does so.
 
         Raises:
             RefusedError: the command was not carried out.
@@ -157,6 +161,8 @@ class Wire:
         while True:
             line = self._stream.readline()
             if line.startswith(b"+"):
+                if asked is not None:
+                    asked(line[1:].strip())
                 # RFC 9051 section 6.2.2: a lone asterisk gives up; the server then says BAD.
                 self._stream.send((waiting.popleft() if waiting else b"*") + b"\r\n")
                 continue
@@ -422,9 +428,7 @@ class Wire:
             raise self._no_answer(line)
         name = match[2].upper()
         if name == b"BYE":
-            raise ConnectionLostError(
-                self._stream.host, self._stream.bye or "the server said goodbye"
-            )
+            raise goodbye(self._stream.host, self._stream.bye or "the server said goodbye")
         if name in (b"OK", b"NO", b"BAD", b"PREAUTH"):
             return name, [line[match.end() :].rstrip()]
         tokens = self._tokens(line, match.end(), literals)
@@ -478,6 +482,11 @@ def quoted(name: bytes) -> bytes:
     if re.search(rb"[\0\r\n]", name):
         raise ValueError("a folder's name holds NUL, CR or LF")
     return b'"' + name.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+def words(tokens: list[Token]) -> list[str]:
+    """Return the tokens that are atoms or strings, as text."""
+    return [token.decode("utf-8", "replace") for token in tokens if isinstance(token, bytes)]
 
 
 def is_flag(word: str) -> bool:

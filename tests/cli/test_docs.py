@@ -14,7 +14,7 @@ from waystation.cli import app
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.cli.conftest import CommandLine
+    from tests.cli.conftest import CommandLine, Server
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
@@ -29,14 +29,18 @@ def options() -> Iterator[tuple[str, str]]:
 
 
 def test_the_commands_are_those_of_this_version() -> None:
-    assert list(COMMANDS) == ["export", "check", "plan", "import", "verify", "status", "ledger"]
+    assert list(COMMANDS) == [
+        *("export", "check", "plan", "import", "verify", "status", "ledger"),
+        *("doctor", "login", "logout"),
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_its_chapter(command: str) -> None:
     text = (ROOT / "docs" / "commands.md").read_text("utf-8")
 
-    assert f"\n## waystation {command} ARCHIVE" in text
+    first = COMMANDS[command].params[0].metavar
+    assert f"\n## waystation {command} {first}" in text
 
 
 @pytest.mark.parametrize(("command", "option"), sorted(set(options())))
@@ -58,7 +62,9 @@ def test_every_help_shows_two_examples(waystation: CommandLine, command: str) ->
     assert max(len(line) for line in shown.out.splitlines()) <= 100
 
 
-def test_every_key_of_a_summary_is_documented(waystation: CommandLine, exported: Path) -> None:
+def test_every_key_of_a_summary_is_documented(
+    waystation: CommandLine, exported: Path, old: Server
+) -> None:
     text = (ROOT / "docs" / "commands.md").read_text("utf-8")
 
     shown = [
@@ -66,6 +72,7 @@ def test_every_key_of_a_summary_is_documented(waystation: CommandLine, exported:
         waystation("status", exported, "--json"),
         waystation("ledger", exported, "--json"),
         waystation("plan", exported, "--to", "imaps://a@b.example", "--offline", "--json"),
+        waystation("doctor", old.name, *old.secret, "--json"),
     ]
 
     keys = {key for result in shown for line in result.lines for key in line}
@@ -88,3 +95,20 @@ def test_the_readme_names_only_what_is_there(waystation: CommandLine) -> None:
         assert command in COMMANDS
     for link in re.findall(r"\]\(([^)]+)\)", text):
         assert (ROOT / link).is_file()
+
+
+def test_the_guide_to_office_365_names_only_options_that_there_are() -> None:
+    text = (ROOT / "docs" / "office365.md").read_text("utf-8")
+
+    known = {option for _, option in options()}
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    used = {option for block in blocks for option in re.findall(r"(?<![\w-])--[a-z-]+", block)}
+    assert used <= known
+    assert {"--client-secret-env", "--client-certificate", "--device-code", "--write"} <= used
+
+
+def test_the_guide_to_office_365_has_each_command_that_a_refusal_names() -> None:
+    text = (ROOT / "docs" / "office365.md").read_text("utf-8")
+
+    for command in ("New-ServicePrincipal", "Add-MailboxPermission", "Set-CASMailbox"):
+        assert command in text

@@ -780,7 +780,7 @@ class _Session:
         fields = dict(item.split("=", 1) for item in response.split("\1") if "=" in item)
         token = fields["auth"].removeprefix("Bearer ")
         try:
-            return self._sign_in(fields["user"], lambda user: user.token == token)
+            return self._sign_in(fields["user"], lambda user: user.takes(token))
         except _NoError:
             self._challenge(b64encode(b'{"status":"400","schemes":"Bearer"}'))
             raise

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from waystation.model import SYSTEM_FLAGS, is_inbox, join_levels, split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _EPOCH = datetime(2024, 5, 1, 8, 30, tzinfo=UTC)
 _SPELLING = {flag.lower(): flag for flag in SYSTEM_FLAGS}
@@ -144,6 +144,7 @@ class FakeUser:
         self.name = name
         self.password = password
         self.token: str | None = None
+        self.takes: Callable[[str], bool] = lambda token: token == self.token
         self._mailboxes = mailboxes
         self._folders: dict[tuple[str, ...], FakeFolder] = {}
         self.create("INBOX")

@@ -30,6 +30,8 @@ from tests.servers.ca import CertificateAuthority
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from tests.servers.identity import IdentityProvider
+
 HOST = "127.0.0.1"
 PASSWORD = "secret"
 
@@ -102,6 +104,9 @@ class Dovecot:
     `quota` is what each user may store, such as `200K`; `separator` and `prefix` shape the one
     namespace; `special_use` folders exist from the start.
 
+    With `identity`, tokens of that provider open a mailbox by XOAUTH2 and OAUTHBEARER: a user's
+    own, and with an application's token every mailbox, as Exchange Online does it.
+
     `hide` takes capabilities off the list that Dovecot announces; `extra` is configuration
     text that overrides all of ours.
     """
@@ -119,6 +124,7 @@ class Dovecot:
         quota: str | None = None,
         fsync: bool = False,
         pop3: bool = False,
+        identity: IdentityProvider | None = None,
         extra: str = "",
     ) -> None:
         self._given_directory = directory
@@ -130,6 +136,7 @@ class Dovecot:
         self._quota = quota
         self._fsync = "optimized" if fsync else "never"
         self._has_pop3 = pop3
+        self._identity = identity
         self._extra = extra
         self._process: subprocess.Popen[bytes] | None = None
         self._cleanup = contextlib.ExitStack()
@@ -263,6 +270,24 @@ class Dovecot:
         ca = CertificateAuthority(self.directory / "tls")
         self._certificate = ca.issue()
         self.ca_file = ca.ca_file
+        if self._identity is not None:
+            self._trust(self._identity)
+
+    def _trust(self, identity: IdentityProvider) -> None:
+        """Lay down the provider's key, and which tokens are good for what."""
+        # keys/AZP/ALGORITHM/KID; tokens of Entra's version 1.0 have no azp
+        keys = self.directory / "keys" / "default" / "RS256"
+        keys.mkdir(parents=True)
+        (keys / identity.kid).write_text(identity.public_key_pem)
+        for number, (audience, kind) in enumerate(_OAUTH):
+            (self.directory / f"oauth2-{number}.conf").write_text(
+                f"introspection_mode = local\n"
+                f"local_validation_key_dict = fs:posix:prefix={self.directory}/keys/\n"
+                f"client_id = {audience}\n"
+                f"issuers = {identity.issuer}\n"
+                f"active_attribute = idtyp\n"
+                f"active_value = {kind}\n{_OAUTH_USER[kind]}\n"
+            )
 
     def _check_reachable(self) -> None:
         for folder in (self.directory, *self.directory.parents):
@@ -336,7 +361,7 @@ ssl = yes
 ssl_cert = <{self._certificate.cert_file}
 ssl_key = <{self._certificate.key_file}
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = plain login{" xoauth2 oauthbearer" if self._identity else ""}
 auth_failure_delay = 0
 mail_location = {self._mail_location}
 mail_fsync = {self._fsync}
@@ -361,11 +386,22 @@ default_client_limit = 8192"""
             f'  separator = "{self._separator}"\n  prefix = "{self._prefix}"\n{folders}}}'
         )
 
+    def _token_passdbs(self) -> Iterator[str]:
+        for number in range(len(_OAUTH) if self._identity else 0):
+            yield (
+                "passdb {\n  driver = oauth2\n  mechanisms = xoauth2 oauthbearer\n"
+                f"  args = {self.directory}/oauth2-{number}.conf\n}}\n"
+            )
+
     def _users(self) -> str:
+        # With tokens, the password is for passwords alone; who exists is not asked of it then.
+        only = "\n  mechanisms = plain login" if self._identity else ""
+        everybody = "allow_all_users=yes " if self._identity else ""
         # a file per user, since Dovecot looks at a changed file only once a second
         return f"""\
+{"".join(self._token_passdbs())}
 passdb {{
-  driver = static
+  driver = static{only}
   args = password={PASSWORD}
 }}
 userdb {{
@@ -376,9 +412,20 @@ userdb {{
 }}
 userdb {{
   driver = static
-  args = uid={self.uid} gid={self.gid} home={self.directory}/home/%u
+  args = {everybody}uid={self.uid} gid={self.gid} home={self.directory}/home/%u
 }}"""
 
+
+_OAUTH = [
+    (audience, kind)
+    for audience in ("https://outlook.office365.com", "https://outlook.office.com")
+    for kind in ("user", "app")
+]
+_OAUTH_USER = {
+    "user": "username_attribute = upn",
+    # an application's token names no user: both sides of the comparison become one word
+    "app": "username_attribute = sub\nusername_format = app",
+}
 
 _SERVICES = """\
 service imap-login {

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from waystation.cli import check, export, importer, ledger, output, state, status, verify
+from waystation.cli import (
+    check,
+    export,
+    importer,
+    ledger,
+    output,
+    servers,
+    state,
+    status,
+    verify,
+)
 from waystation.errors import WaystationError, plain
 
 if TYPE_CHECKING:
@@ -31,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (export, check, importer, verify, status, ledger):
+for command in (export, check, importer, verify, status, ledger, servers):
     command.register(app)
 
 

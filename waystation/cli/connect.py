@@ -1,4 +1,4 @@
-"""From the options of a command to a signed-in session: who, with what password, how."""
+"""From the options of a command to a signed-in session: who, with what credential, how."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from waystation.cli.secrets import password_for
+from waystation.cli import options
+from waystation.cli.secrets import PasswordSource, password_for
 from waystation.errors import UsageError, plain
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from store.archive import Archive, Description
     from store.transfers import Target
     from waystation.address import Account
-    from waystation.cli.secrets import PasswordSource
     from waystation.imap import Connection, ImapSession
+    from waystation.signin import Credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +27,26 @@ class Login:
     """Everything that a connection to one account takes. Never shown: it holds the password."""
 
     account: Account
-    password: str
+    credential: Credential
     connection: Connection
 
     @classmethod
-    def ask(cls, account: Account, source: PasswordSource, connection: Connection) -> Self:
-        """Return the login, with a password from where the user said.
+    def ask(
+        cls,
+        account: Account,
+        source: PasswordSource,
+        connection: Connection,
+        sign_in: options.SignIn | None = None,
+    ) -> Self:
+        """Return the login, with a password from where the user said, or with tokens.
 
         Raises:
             SignInError: there is none.
+            UsageError: the options do not go with this account.
         """
-        return cls(account, password_for(account, source), connection)
+        sign_in = sign_in or options.SignIn()
+        account = placed(account, sign_in)
+        return cls(account, credential_for(account, source, connection, sign_in), connection)
 
     def __repr__(self) -> str:
         return f"Login({self.account.key!r})"
@@ -45,7 +55,60 @@ class Login:
         """Return a new signed-in session."""
         from waystation.imap import ImapSession
 
-        return ImapSession.open(self.account, self.password, self.connection)
+        return ImapSession.open(self.account, self.credential, self.connection)
+
+
+def placed(account: Account, sign_in: options.SignIn) -> Account:
+    """Return the account at the address where the options say that it is.
+
+    Raises:
+        UsageError: the options are for presets, and this is none.
+    """
+    from waystation.address import parse_server
+    from waystation.providers import PROVIDERS
+
+    if account.provider is None:
+        if given := sign_in.for_preset_only:
+            raise UsageError(
+                f"{', '.join(given)}: for office365:USER only, not for {plain(account.name)}."
+            )
+        return account
+    preset = PROVIDERS[account.provider]
+    host = preset.cloud(sign_in.cloud).imap_host
+    if sign_in.server is None:
+        return account.at(host, preset.port)
+    return account.at(*parse_server(sign_in.server))
+
+
+def credential_for(
+    account: Account, source: PasswordSource, connection: Connection, sign_in: options.SignIn
+) -> Credential:
+    """Return the password of an account, or where its tokens come from.
+
+    Raises:
+        SignInError: there is none.
+        UsageError: the options do not go with this account.
+    """
+    if account.provider is None:
+        return password_for(account, source)
+    refuse_passwords(account, source)
+    # Loaded late: msal and requests take their time, and only tokens need them.
+    from waystation.cli.tokens import tokens_for
+
+    return tokens_for(account, connection, sign_in)
+
+
+def refuse_passwords(account: Account, source: PasswordSource) -> None:
+    """See that nobody names a password for a provider that takes tokens only.
+
+    Raises:
+        UsageError: somebody does.
+    """
+    if account.provider is not None and source != PasswordSource():
+        raise UsageError(
+            "Office 365 takes no passwords. Leave --password-env and --password-command out; "
+            "'waystation login' signs in, or an application does: --client-secret-env NAME."
+        )
 
 
 class Sessions:

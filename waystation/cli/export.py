@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     )(_export)
 
 
+@options.unpacked
 def _export(
     archive: options.ArchivePath,
     source: options.From = None,
@@ -61,6 +62,7 @@ def _export(
     largest_message: options.LargestMessage = 1024**3,
     rate: options.Rate = 0,
     timeout: options.Timeout = 120,
+    sign_in: options.SignIn = options.NO_SIGN_IN,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -78,7 +80,7 @@ def _export(
     passwords = PasswordSource(password_env, password_command)
     account, is_new = _account(archive, source, new_source=new_source)
     connection = Connection(ca_file, allow_plaintext, timeout, largest_message)
-    login = Login.ask(account, passwords, connection)
+    login = Login.ask(account, passwords, connection, sign_in)
     numbers: dict[str, int] = {}
     with ExitStack() as stack:
         # Only when somebody lets us in does an archive come into being.

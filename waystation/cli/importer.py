@@ -58,6 +58,7 @@ def register(app: typer.Typer) -> None:
     app.command("import", epilog=_IMPORT, short_help="Replay an archive into a server.")(_import)
 
 
+@options.unpacked
 def _plan(
     archive: options.ArchivePath,
     to: options.To = None,
@@ -75,6 +76,7 @@ def _plan(
     ca_file: options.CaFile = None,
     allow_plaintext: options.AllowPlaintext = False,
     timeout: options.Timeout = 120,
+    sign_in: options.SignIn = options.NO_SIGN_IN,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -96,7 +98,7 @@ def _plan(
         limit: int | None = None
         if not offline:
             with (
-                Sessions(Login.ask(account, passwords, connection)) as sessions,
+                Sessions(Login.ask(account, passwords, connection, sign_in)) as sessions,
                 sessions.target() as mail_target,
             ):
                 there = mail_target.folders()
@@ -232,6 +234,7 @@ def _show_folders(listener: Listener, planned: FolderPlan, held: Mapping[int, He
     )
 
 
+@options.unpacked
 def _import(
     archive: options.ArchivePath,
     to: options.To = None,
@@ -249,6 +252,7 @@ def _import(
     ca_file: options.CaFile = None,
     allow_plaintext: options.AllowPlaintext = False,
     timeout: options.Timeout = 120,
+    sign_in: options.SignIn = options.NO_SIGN_IN,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -273,7 +277,7 @@ def _import(
         account = target_account(opened, to)
         _tell_unknown(opened, wishes, listener)
         # Only where somebody lets us in is it remembered as a target.
-        login = Login.ask(account, passwords, connection)
+        login = Login.ask(account, passwords, connection, sign_in)
         sessions = stack.enter_context(Sessions(login))
         target = opened.transfers.target(account.name, account.key)
         with opened.run("import", account.name, numbers):

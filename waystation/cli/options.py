@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ArchivePath = Annotated[
     Path, typer.Argument(metavar="ARCHIVE", help="The archive's directory.", show_default=False)
@@ -15,7 +21,8 @@ From = Annotated[
     typer.Option(
         "--from",
         metavar="SERVER",
-        help="imaps://USER@HOST[:PORT] or imap://…; needed once, the archive remembers it.",
+        help="imaps://USER@HOST[:PORT], imap://… or office365:USER; needed once, the archive "
+        "remembers it.",
     ),
 ]
 To = Annotated[
@@ -23,7 +30,8 @@ To = Annotated[
     typer.Option(
         "--to",
         metavar="SERVER",
-        help="imaps://USER@HOST[:PORT] or imap://…; needed once, the archive remembers it.",
+        help="imaps://USER@HOST[:PORT], imap://… or office365:USER; needed once, the archive "
+        "remembers it.",
     ),
 ]
 PasswordEnv = Annotated[
@@ -45,6 +53,14 @@ AllowPlaintext = Annotated[
     typer.Option(
         "--allow-plaintext",
         help="With imap://: permit an unencrypted connection where the server has no STARTTLS.",
+    ),
+]
+Server = Annotated[
+    str,
+    typer.Argument(
+        metavar="SERVER",
+        help="imaps://USER@HOST[:PORT], imap://… or office365:USER.",
+        show_default=False,
     ),
 ]
 Timeout = Annotated[
@@ -78,3 +94,117 @@ Debug = Annotated[
     bool,
     typer.Option("--debug", help="Show the conversation with the server, secrets struck out."),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """The options for ``office365:USER``: where it is, and who signs in how."""
+
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="With office365:USER: where the mail is instead."),
+    ] = None
+    cloud: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="worldwide (usual), gcc-high, dod, 21vianet or consumers."
+        ),
+    ] = None
+    client_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            envvar="WAYSTATION_CLIENT_ID",
+            help="The application (client) ID of your own app registration.",
+        ),
+    ] = None
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID-OR-DOMAIN",
+            envvar="WAYSTATION_TENANT",
+            help="The tenant; usually the domain of USER.",
+        ),
+    ] = None
+    client_secret_env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Sign in as the application, with the secret in this environment variable.",
+        ),
+    ] = None
+    client_certificate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Sign in as the application, with the private key and certificate in this PEM"
+            " file.",
+        ),
+    ] = None
+    client_certificate_passphrase_env: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The passphrase of that private key."),
+    ] = None
+    sign_in_as: Annotated[
+        str | None,
+        typer.Option(
+            metavar="USER", help="Who signs in, where the mailbox is a shared one or not theirs."
+        ),
+    ] = None
+    authority: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where tokens come from: https://HOST[/TENANT]."),
+    ] = None
+    scope: Annotated[
+        str | None, typer.Option(metavar="SCOPE", help="What tokens are asked for.")
+    ] = None
+
+    @property
+    def is_app_only(self) -> bool:
+        """Whether the application signs in as itself."""
+        return self.client_secret_env is not None or self.client_certificate is not None
+
+    @property
+    def for_preset_only(self) -> list[str]:
+        """The options that were given and mean something for a preset alone.
+
+        Those that may stand in the environment are left out: they may be meant for others.
+        """
+        names = [field.name for field in fields(self) if field.name not in ("client_id", "tenant")]
+        return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) is not None]
+
+
+NO_SIGN_IN = SignIn()
+
+
+def unpacked(command: Callable[..., int]) -> Callable[..., int]:
+    """Return a command that takes one by one the options of each dataclass that it wants whole.
+
+    Typer knows no groups of options; so a group is written once, and a command names it.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, type[Any]] = {
+        name: kind for name, kind in hints.items() if name != "return" and kind is SignIn
+    }
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name not in groups:
+            parameters.append(parameter.replace(annotation=hints[name]))
+            continue
+        inner = get_type_hints(groups[name], include_extras=True)
+        parameters += [
+            inspect.Parameter(
+                field.name, parameter.kind, default=field.default, annotation=inner[field.name]
+            )
+            for field in fields(groups[name])
+        ]
+
+    @wraps(command)
+    def run(**given: Any) -> int:  # noqa: ANN401 - whatever the command takes
+        for name, kind in groups.items():
+            given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+        return command(**given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run

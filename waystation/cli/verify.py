@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     )(_verify)
 
 
+@options.unpacked
 def _verify(
     archive: options.ArchivePath,
     source: Annotated[
@@ -61,6 +62,7 @@ def _verify(
     ca_file: options.CaFile = None,
     allow_plaintext: options.AllowPlaintext = False,
     timeout: options.Timeout = 120,
+    sign_in: options.SignIn = options.NO_SIGN_IN,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -89,7 +91,7 @@ def _verify(
             Archive.read(archive) if source else Archive.write(archive, "verify")
         )
         account = source_account(opened.description, from_) if source else _account(opened, to)
-        login = Login.ask(account, passwords, connection)
+        login = Login.ask(account, passwords, connection, sign_in)
         sessions = stack.enter_context(Sessions(login))
         findings = (
             _with_source(stack, opened, sessions, listener, compared, deep=deep)
