@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from importer.mending.dates import instant, received_instant
-from importer.mending.headers import RECEIPTS
+from importer.mending.headers import NAME, RECEIPTS
 from importer.mending.line_ends import LineEnds
 from importer.mending.parts import Kind, regions
 from importer.mending.source import Source
@@ -192,6 +192,8 @@ class _Head:
         self._is_first = False
         self.has_8bit = self.has_8bit or not text.isascii()
         self.has_broken = self.has_broken or _BROKEN.search(text) is not None
+        if b"\0" in text:
+            text = text.replace(b"\0", b"")  # as it is when it goes out
         for name, value in _FIELD.findall(text):
             key = name.lower()
             if key in RECEIPTS:
@@ -207,7 +209,7 @@ class _Head:
 
 _RECEIPTS_TOLD = 100
 
-_BROKEN = re.compile(rb"^(?![!-9;-~]++[ \t]*+:)[^ \t\r\n]", re.MULTILINE)
+_BROKEN = re.compile(rb"^(?!" + NAME + rb")[^ \t\r\n]", re.MULTILINE)
 
 _FIELD = re.compile(
     rb"^(?=[rdx])(received|date|disposition-notification-to|return-receipt-to|x-confirm-reading-to)"

@@ -11,8 +11,7 @@ _USUAL = re.compile(
     rb"\s*(?:[A-Z][a-z]{2}, {1,3})?(\d\d?) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):([0-5]\d)"
     rb" ([+-])(\d\d)([0-5]\d)\s*(?:\([^()]*\)\s*)?"
 )
-_MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun")
-_MONTHS += (b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+_MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _BLANKS = re.compile(rb"[\x00-\x20]+")
 
 

@@ -74,7 +74,7 @@ def _segments(pieces: Iterable[bytes], soft: int, hard: int) -> Iterator[bytes]:
 
 def _cut(line: bytes, soft: int, hard: int, *, is_first: bool) -> tuple[bytes, bytes]:
     """Return a line's first segment, and the rest, which begins with a blank."""
-    colon = line.find(b":", 0, 100) + 1 if is_first else 0
+    colon = line.find(b":", 0, 300) + 1 if is_first else 0
     low = colon + len(line[colon:]) - len(line[colon:].lstrip(b" \t")) + 1
     for high in (soft, hard):
         at = max(line.rfind(b" ", low, high), line.rfind(b"\t", low, high))

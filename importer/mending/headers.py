@@ -24,7 +24,10 @@ RECEIPTS = (b"disposition-notification-to", b"return-receipt-to", b"x-confirm-re
 _DISARMED = b"X-Disarmed-"
 _BROKEN = b"X-Waystation-Broken-Header: "
 
-_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
+NAME = rb"([!-9;-~]{1,200}+)[ \t]{0,50}+:"
+"""How a field begins; what has no colon for so long is no field."""
+
+_NAME = re.compile(NAME)
 _ADDRESSES = re.compile(
     rb"(?:resent-)?(?:from|to|cc|bcc|sender|reply-to)[ \t]*:|disposition-notification-to[ \t]*:",
     re.IGNORECASE,
@@ -87,12 +90,10 @@ def write_line(
 def disarm_receipts(source: Source, header: Region, output: Output, longest: int) -> None:
     """Write a message, its fields that ask for receipts renamed in the header at its top."""
     for start, end, line in header_lines(source, header):
-        name = field_name(line)
-        before = _DISARMED if name.lower() in RECEIPTS else b""
-        # an open last line may be cut by a fold: the renamed field is the only one that grows
-        if before:
-            write_line(source, start, end, output, longest, before)
-            output.changed(f"renamed {plain(name)} to {plain(before + name)}")
+        name = field_name(line.replace(b"\0", b""))  # what it is when NUL is gone
+        if name.lower() in RECEIPTS:
+            write_line(source, start, end, output, longest, _DISARMED)
+            output.changed(f"renamed {plain(name)} to {plain(_DISARMED + name)}")
         else:
             output.copy(source, start, end)
     output.write(empty_line(source, header))

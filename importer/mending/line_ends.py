@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, BinaryIO
 
-from importer.mending.source import BLOCK
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from importer.mending.output import Output
+
+_BLOCK = 64 * 1024
+"""Octets split into lines at a time: as many lines of no length take some MB."""
 
 _LINE_END = re.compile(rb"\r?\r\n|\r|\n")
 
@@ -36,7 +37,7 @@ class LineEnds:
     def blocks(self, file: BinaryIO) -> Iterator[bytes]:
         """Yield a file's octets with CRLF for each line end; no CR is parted from its LF."""
         held = b""
-        while block := file.read(BLOCK):
+        while block := file.read(_BLOCK):
             self.size += len(block)
             if held:
                 block = held + block

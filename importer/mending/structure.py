@@ -105,14 +105,14 @@ class _Rewriter:
 
     def run(self) -> None:
         """Write the message."""
-        source, output = self._source, self._output
+        source = self._source
         before: Region | None = None
         wrap: Region | None = None  # the header of the message that becomes a file
         for region in regions(source):
             if wrap is not None:
                 if region.kind not in _ENDS or region.depth >= wrap.depth:
                     continue
-                write_base64(source.blocks(wrap.start, region.start), output)
+                self._encode(wrap.start, region.start)
                 wrap = None
             if before is not None:
                 # held back until the header of the message in it is seen
@@ -129,25 +129,28 @@ class _Rewriter:
             else:
                 self._header(region)
         if wrap is not None:
-            write_base64(source.blocks(wrap.start, source.size), output)
-            output.write(b"\r\n")
+            self._encode(wrap.start, source.size)
 
     def _other(self, region: Region) -> None:
         source, output = self._source, self._output
         if region.kind is Kind.UNCLOSED:
             self._close(region)
         elif region.kind is Kind.BODY and self._encodes:
-            write_base64(source.blocks(region.start, region.end), output)
-            if region.end == source.size:
-                output.write(b"\r\n")
+            self._encode(region.start, region.end)
         else:
             output.copy(source, region.start, region.end)
+
+    def _encode(self, start: int, end: int) -> None:
+        write_base64(self._source.blocks(start, end), self._output)
+        if end == self._source.size:
+            self._output.write(b"\r\n")
 
     def _close(self, region: Region) -> None:
         """Write the boundary that is missing; the line end before it is its own."""
         line = b"--" + region.boundary + b"--"
         if region.start == self._source.size:
-            line = b"\r\n" + line + b"\r\n"
+            is_open = self._source.octet(region.start - 1) != b"\n"
+            line = (b"\r\n" if is_open else b"") + line + b"\r\n"
         elif self._source.octet(region.start) == b"-":
             line += b"\r\n"
         else:
