@@ -137,7 +137,7 @@ class _Rewriter:
         entity, source, output = body.entity, self._source, self._output
         start, end = body.start, body.end
         trouble = "NUL in it" if self._drops_nul else f"a line of {found.longest:,} octets"
-        called = f"a {plain(entity.type)} part that had {trouble}"
+        called = f"{_part(entity)} that had {trouble}"
         match _new_encoding(entity, found):
             case b"":
                 self._header(header)
@@ -177,7 +177,7 @@ class _Rewriter:
         if region.kind is Kind.BOUNDARY:
             called = "a boundary line"
         elif region.kind is Kind.BODY:
-            called = f"a broken {plain(region.entity.type)} part"
+            called = f"broken MIME, {_part(region.entity)}"
         if self._drops_nul:
             # a blank in its place: nothing moves together that could be read as a boundary
             for block in source.blocks(start, end):
@@ -187,7 +187,7 @@ class _Rewriter:
             self._boundary(region)
         elif region.entity.type in _FIELDS and region.kind is Kind.BODY:
             self._fields(start, end)
-            output.changed(f"folded long lines of a {plain(region.entity.type)} part")
+            output.changed(f"folded long lines of {_part(region.entity)}")
         else:
             write_wrapped(source.lines(start, end, self._longest), output)
             output.changed(f"cut long lines in {called}, as nothing better can be done")
@@ -210,6 +210,11 @@ class _Rewriter:
             line = self._source.line(region.start + len(line), region.end)
         self._output.write(before + line.rstrip(b" \t\r\n") + b"\r\n")
         self._output.changed("removed blanks after a boundary")
+
+
+def _part(entity: Entity) -> str:
+    article = "an" if entity.type[:1] in b"aeiou" else "a"
+    return f"{article} {plain(entity.type)} part"
 
 
 _FIELDS = frozenset(

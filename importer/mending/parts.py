@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,7 +226,8 @@ def _header(source: Source, at: int, stack: _Stack, default: bytes, *, is_messag
 
 
 _BOUNDARY = re.compile(
-    rb';[ \t]*boundary\*?(?:0\*?)?[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE
+    rb';[ \t]*boundary(?:\*(\d{1,3}))?(\*)?[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))',
+    re.IGNORECASE,
 )
 _TYPE = re.compile(rb"[ \t]*([!#-'*+.0-9a-z^_`{-~-]+/[!#-'*+.0-9a-z^_`{-~-]+)", re.IGNORECASE)
 _TOKEN = re.compile(rb"[^\s;(]+")
@@ -249,10 +251,12 @@ def _entity(values: dict[bytes, bytes], default: bytes, *, is_message: bool) -> 
 
 def boundary_of(content_type: bytes) -> bytes:
     """Return the boundary that an unfolded Content-Type names; empty when it names none."""
-    match = _BOUNDARY.search(content_type)
-    if match is None:
-        return b""
-    quoted, token = match.groups()
-    boundary: bytes = token if quoted is None else re.sub(rb"\\(.)", rb"\1", quoted)
-    boundary = boundary.rstrip(b" \t")
+    pieces: dict[int, bytes] = {}
+    for number, star, quoted, token in _BOUNDARY.findall(content_type):
+        piece = token or re.sub(rb"\\(.)", rb"\1", quoted)
+        if star:
+            # RFC 2231 section 4: a charset and a language may stand before it
+            piece = unquote_to_bytes(piece.rpartition(b"'")[2])
+        pieces.setdefault(int(number or 0), piece)
+    boundary = b"".join(piece for _, piece in sorted(pieces.items())).rstrip(b" \t")
     return boundary if len(boundary) <= _LONGEST_BOUNDARY else b""

@@ -271,7 +271,7 @@ def test_nul_is_kept_in_parts_and_dropped_from_headers() -> None:
     assert leaves(mended) == [("image/gif", b"a\0b\r\n")]
     assert email.message_from_bytes(mended)["X-Odd"] == "ab"
     assert "removed NUL from the header X-Odd" in what
-    assert "encoded a image/gif part that had NUL in it as base64" in what
+    assert "encoded an image/gif part that had NUL in it as base64" in what
 
 
 def test_text_around_the_parts_is_cut_as_a_last_resort() -> None:
@@ -306,12 +306,30 @@ def test_a_long_line_in_a_delivery_report_is_folded() -> None:
     assert mended.replace(b"\r\n 550", b" 550") == message
 
 
+def test_a_boundary_in_the_way_of_rfc_2231_is_understood() -> None:
+    for written in (
+        b"boundary*=us-ascii'en'%62",
+        b'boundary*0="b"; boundary*1=""',
+        b'Boundary = "\\b"',
+    ):
+        message = mixed(b"\r\nx", b"Content-Type: image/gif\r\n\r\n" + LONG).replace(
+            b"boundary=b", written
+        )
+
+        _, (what,) = mended_as_needed(message)
+
+        assert "an image/gif part" in what
+
+
 def test_a_multipart_without_a_boundary_is_cut() -> None:
     message = HEAD + b"Content-Type: multipart/mixed\r\n\r\n" + LONG + b"\r\n"
 
     _, (what,) = mended_as_needed(message)
 
-    assert what == "cut long lines in a broken multipart/mixed part, as nothing better can be done"
+    assert (
+        what
+        == "cut long lines in broken MIME, a multipart/mixed part, as nothing better can be done"
+    )
 
 
 # Headers
