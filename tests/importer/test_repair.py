@@ -134,6 +134,14 @@ def test_cr_cr_lf_is_one_line_end() -> None:
     assert what == "made every line end CRLF"
 
 
+def test_line_ends_cut_in_two_by_a_block_stay_one() -> None:
+    for back in range(4):
+        text = b"x" * (64 * 1024 - 2 - back)
+        mended, _ = mend(b"\n" + text + b"\r\r\ny\r\n", Step.LINE_ENDS)
+
+        assert mended.replace(text, b"") == b"\r\n\r\ny\r\n"
+
+
 def test_a_disarmed_field_keeps_its_name_and_value() -> None:
     mended, whats = mended_as_needed(
         b"Disposition-Notification-To: a@b,\r\n c@d\r\nReturn-Receipt-To : e@f\r\n\r\n"
@@ -198,6 +206,10 @@ def test_a_line_of_blanks_does_not_end_the_header() -> None:
     assert email.message_from_bytes(mended)["To"] == "c@d"
     assert unfolded(mended, "Subject").split() == ["a", "b"]
 
+    mended, _ = mended_as_needed(b"X: " + b"a " * 5_000 + b" " * 90 + b"\r\nTo: c@d\r\n\r\nx\r\n")
+
+    assert all(line.strip() for line in mended.partition(b"\r\n\r\n")[0].split(b"\r\n"))
+
 
 # Long lines and NUL in parts
 
@@ -252,6 +264,13 @@ def test_a_text_alone_becomes_quoted_printable_and_says_that_it_is_mime() -> Non
     )
     assert leaves(mended) == [("text/plain", LONG + b"\r\nend\r\n")]
     assert what == "encoded a text/plain part that had a line of 20,000 octets as quoted-printable"
+
+
+def test_quoted_printable_has_no_blanks_at_the_ends_of_lines() -> None:
+    mended, _ = mended_as_needed(b"Subject: x\r\n\r\nblank \r\ntab\t\r\n" + LONG + b"\r\n")
+
+    assert b"\r\nblank=20\r\ntab=09\r\n" in mended
+    assert max(map(len, mended.split(b"\r\n"))) <= 76
 
 
 def test_a_part_in_a_message_in_a_message_is_found() -> None:
