@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import quopri
 import random
 import tracemalloc
 from email import message_from_bytes, policy
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from importer.likeness import Level, compare, same_headers
 from importer.mime import Likeness, MimeDigest
+from tests import corpus
 
 TEXT = "Grüße aus Köln,\r\n\r\nder Bericht liegt bei.  \r\n\r\n-- \r\nÅsa\r\n"
 HTML = "<html><body><p>Grüße aus Köln, der Bericht liegt bei.</p></body></html>\r\n"
@@ -299,6 +301,43 @@ def _content(parsed: Message, part: int) -> bytes:
     payload = list(parsed.walk())[part + 1].get_payload(decode=True)
     assert isinstance(payload, bytes)
     return payload
+
+
+def made_anew(octets: bytes) -> bytes:
+    """Swap quoted-printable and base64, and give other boundaries, as Exchange does."""
+    parsed = message_from_bytes(octets, policy=policy.compat32)
+    for number, part in enumerate(parsed.walk()):
+        if part.is_multipart():
+            if part.get_content_maintype() == "multipart":
+                part.set_boundary(f"_{number:03}_AM0PR01MB0001_")
+            continue
+        decoded = part.get_payload(decode=True)
+        was_base64 = str(part["Content-Transfer-Encoding"]).strip().lower() == "base64"
+        del part["Content-Transfer-Encoding"]
+        assert isinstance(decoded, bytes)
+        if was_base64 and part.get_content_maintype() == "text":
+            part["Content-Transfer-Encoding"] = "quoted-printable"
+            part.set_payload(quopri.encodestring(decoded.replace(b"\r\n", b"\n")).decode("ascii"))
+        else:
+            part["Content-Transfer-Encoding"] = "base64"
+            part.set_payload(base64.encodebytes(decoded).decode("ascii"))
+    return parsed.as_bytes()
+
+
+def test_a_corpus_made_anew_by_another_parser_is_alike() -> None:
+    for sample in corpus.messages(seed=5, count=400, hostile_share=0):
+        level, words = compare(likeness(sample.body), likeness(made_anew(sample.body)))
+
+        assert level is not Level.DIFFERENT, (words, sample.body)
+
+
+@pytest.mark.parametrize(("name", "octets"), corpus.hostile(), ids=lambda value: str(value)[:40])
+def test_hostile_mail_has_one_answer(name: str, octets: bytes) -> None:
+    found = likeness(octets)
+
+    assert found.leaves
+    assert likeness(octets, 997) == found
+    assert same_headers(octets, octets.replace(b"\r\n", b"\n")) == ()
 
 
 @pytest.mark.parametrize("kind", ["base64", "endless 8bit", "endless quoted-printable", "text"])
