@@ -75,6 +75,21 @@ def fingerprint(head: bytes) -> str:
     return sha256(b"\n".join(b"=" + value if value else b"-" for value in values)).hexdigest()
 
 
+def decoded(raw: bytes) -> str:
+    """Return a whole value, unfolded and with its encoded words decoded (RFC 2047)."""
+    text = _unfolded(raw)
+    return _ENCODED_WORDS.sub(_decoded_words, text) if "=?" in text else text
+
+
+def codec_of(charset: str) -> str | None:
+    """Return Python's name for a charset as mail means it, or None when it is unknown."""
+    try:
+        codec = codecs.lookup(_SUPERSETS.get(charset, charset)).name
+    except (LookupError, ValueError):
+        return None
+    return None if codec in _NOT_CHARSETS else codec
+
+
 def _fields(head: bytes, *, is_strict: bool = False) -> dict[bytes, bytes]:
     """Return the raw values by lower-case name; the first field of a name counts."""
     head = head[:LONGEST_HEAD]
@@ -158,9 +173,9 @@ def _octets(encoding: str, encoded: str) -> bytes | None:
 
 def _labelled(charset: str, octets: bytes) -> str | None:
     """Return the text in a charset, or None when it is unknown or does not fit."""
+    codec = codec_of(charset)
     try:
-        codec = codecs.lookup(_SUPERSETS.get(charset, charset)).name
-        return None if codec in _NOT_CHARSETS else octets.decode(codec)
+        return None if codec is None else octets.decode(codec)
     except (LookupError, ValueError):
         return None
 
