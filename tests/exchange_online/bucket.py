@@ -74,7 +74,7 @@ class Bucket:
             now = self._clock()
             self._refill(now)
             if now >= self._until:
-                if self._balance >= 1 and not forced:
+                if self._balance > 0 and not forced:
                     return None
                 self._backoffs += 1
                 near = self._chance.between((0.998, 1), "backoff", self._user, self._backoffs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from tests.exchange_online.arguments import ArgumentError, Arguments, in_set
@@ -100,8 +101,10 @@ class Search:
             arguments.space()
             other = self._key(arguments)
             return lambda number, message: one(number, message) or other(number, message)
-        if word in _DATES:
-            meets, day = _DATES[word], arguments.date()
+        if word.removeprefix(b"SENT") in _DATES:
+            meets, day = _DATES[word.removeprefix(b"SENT")], arguments.date()
+            if word.startswith(b"SENT"):
+                return lambda _, message: _meets_sent(self._mailbox.header(message), meets, day)
             return lambda _, message: meets(message.internaldate.date(), day)
         if word in (b"LARGER", b"SMALLER"):
             bound = int(arguments.atom())
@@ -119,7 +122,6 @@ class Search:
         if word in (b"KEYWORD", b"UNKEYWORD") and not self._refuses:
             arguments.atom()
             return lambda _number, _message: word == b"UNKEYWORD"
-        # SENTSINCE and the like are among what a migration has no need of
         raise ArgumentError(11)
 
     def _header(self, name: str, text: bytes) -> Matches:
@@ -132,6 +134,16 @@ class Search:
             return any(wanted in value.lower() for value in values)
 
         return matches
+
+
+def _meets_sent(
+    header: dict[str, list[bytes]], meets: Callable[[date, date], bool], day: date
+) -> bool:
+    try:
+        sent = parsedate_to_datetime(header.get("date", [b""])[0].decode("latin-1"))
+    except (ValueError, TypeError, IndexError):
+        return False
+    return meets(sent.date(), day)
 
 
 def _text(text: bytes, *, whole: bool) -> Matches:

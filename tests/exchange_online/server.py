@@ -38,7 +38,8 @@ class ExchangeOnline:
 
     ``verify`` returns the claims of a token whose signature is good, else raises ValueError.
     ``clock`` gives seconds since 1970: token expiry, throttling and lag go by it. ``scale``
-    multiplies every duration that the server acts out or announces.
+    multiplies every duration that the server acts out or announces. With an ``authority`` the
+    certificate is one of its own, so that a client trusts one file for several servers.
 
     A fault of the simulator itself is raised when the context ends.
     """
@@ -52,6 +53,7 @@ class ExchangeOnline:
         verify: Callable[[str], Mapping[str, object]],
         clock: Callable[[], float] = time.time,
         log_file: Path | None = None,
+        authority: TestAuthority | None = None,
     ) -> None:
         self.profile = profile
         self.seed = seed
@@ -70,6 +72,7 @@ class ExchangeOnline:
         """Connections taken since the start."""
         self.sessions_closed_for_bad = 0
         self.failures: list[str] = []
+        self._authority = authority
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._threads: set[threading.Thread] = set()
@@ -82,7 +85,7 @@ class ExchangeOnline:
                 tempfile.TemporaryDirectory(prefix="exchange-", ignore_cleanup_errors=True)
             )
             self.directory = Path(name)
-            authority = TestAuthority(self.directory)
+            authority = self._authority or TestAuthority(self.directory)
             self.ca_file = authority.ca_file
             self._context = authority.server_context()
             self._listener = stack.enter_context(socket.create_server((HOST, 0), backlog=128))

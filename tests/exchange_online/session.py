@@ -253,7 +253,7 @@ class Session:
             self._command += " " + after.partition(b" ")[0].decode("latin-1").upper()
         self._by_uid = False
         arguments = Arguments(rest, literals, len(name) + 1)
-        before = self._link.sent
+        before, user = self._link.sent, self._mailbox
         try:
             verdict = self._verdict(tag)
             if announced is not None:
@@ -268,10 +268,11 @@ class Session:
             self._no(tag, names.encode(str(error)))
         except _AnswerError as error:
             self._refuse(tag, error)
+        # before the answer goes out, so that whoever has it sees what it cost
+        if user is not None and self._command not in UNTHROTTLED and verdict is None:
+            octets = self._link.sent - before + len(self._out)
+            user.bucket.charge(octets + (announced.size if announced else 0))
         self._flush()
-        if self._mailbox is not None and self._command not in UNTHROTTLED and verdict is None:
-            octets = self._link.sent - before + (announced.size if announced else 0)
-            self._mailbox.bucket.charge(octets)
 
     def _read_command(self) -> tuple[bytes | None, list[bytes], _Append | None]:
         text, literals, said = bytearray(), list[bytes](), 0
