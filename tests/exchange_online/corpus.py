@@ -135,6 +135,8 @@ class _Maker:
         self.rng = random.Random(f"exchange {seed}")
         self._seed = seed
         self._number = 0
+        words = b"the minutes of our meeting say that nobody knows when mail moves".split()
+        self._lines = [b" ".join(self.rng.choices(words, k=12)) + b"\r\n" for _ in range(500)]
 
     def key(self) -> str:
         """Return a word that no other message of this seed has."""
@@ -157,13 +159,9 @@ class _Maker:
 
     def text(self, size: int) -> bytes:
         """Return lines of words, of about so many octets."""
-        words = b"the minutes of our meeting say that nobody knows when mail moves"
-        out, line = bytearray(), bytearray()
+        out = bytearray()
         while len(out) < size:
-            line += self.rng.choice(words.split()) + b" "
-            if len(line) > 60:
-                out += line.rstrip() + b"\r\n"
-                line.clear()
+            out += self.rng.choice(self._lines)
         return bytes(out)
 
     def mixed(self, parts: list[bytes], kind: bytes = b"mixed", extra: bytes = b"") -> bytes:

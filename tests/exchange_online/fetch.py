@@ -58,6 +58,12 @@ class Item:
         """Whether the message itself must be read."""
         return self.name in (b"BODY[]", b"ENVELOPE", b"BODYSTRUCTURE", b"BODY")
 
+    @property
+    def needs_header_only(self) -> bool:
+        """Whether the message's own header is enough."""
+        is_header = self.section.startswith(b"HEADER") and not self.path
+        return not self.needs_octets or self.name == b"ENVELOPE" or is_header
+
 
 def read_items(arguments: Arguments) -> list[Item]:
     """Read the items of a FETCH.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tests.exchange_online.blob import Blob, blob_of
 from tests.exchange_online.bucket import Bucket, Intrusion, Throttle
-from tests.exchange_online.mime import header_fields, header_of, parse
+from tests.exchange_online.mime import LARGEST_HEADER, header_fields, parse
 from tests.exchange_online.rewrite import rewriting
 from tests.exchange_online.trees import TREES
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 SYSTEM_FLAGS = ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "$MDNSent")
 FLAGS_BY_KEY = {flag.lower(): flag for flag in SYSTEM_FLAGS}
+
+
+_LARGEST_KEPT = 16 * 1024
 
 
 class FolderError(Exception):
@@ -49,7 +52,7 @@ class Stored:
     shown_from: float
     """The clock's time from which searches show it."""
     shown: bytes | None = field(default=None, repr=False)
-    """The message as it is shown, where it is small."""
+    """The header as it is shown, where it is small and was asked for."""
 
     @property
     def original(self) -> bytes:
@@ -377,20 +380,26 @@ class Mailbox:
 
     def header(self, message: Stored) -> dict[str, list[bytes]]:
         """Return the fields of a message as searches see them, by names in lower case."""
-        with message.blob.opened() as buffer:
-            if message.shown is None and message.blob.size <= 1024 * 1024:
-                message.shown = self._header_shown(message)
-            octets = message.shown or bytes(header_of(buffer, parse(buffer)))
         found: dict[str, list[bytes]] = {}
-        for each in header_fields(octets):
+        for each in header_fields(self.shown_header(message)):
             found.setdefault(each.key, []).append(each.unfolded)
         return found
 
-    def _header_shown(self, message: Stored) -> bytes:
+    def shown_header(self, message: Stored) -> bytes:
+        """Return the header as it is shown, empty line and all; kept where it is small."""
+        if message.shown is not None:
+            return message.shown
         with message.blob.opened() as buffer:
-            shown = rewriting(buffer, message.original_sha256, self.profile.rewriting)
-            octets = b"".join(shown.pieces(buffer))
-        return bytes(header_of(octets, parse(octets)))
+            new = rewriting(buffer, message.original_sha256, self.profile.rewriting)
+            octets = bytearray()
+            for piece in new.pieces(buffer):
+                octets += piece
+                if len(octets) > LARGEST_HEADER or b"\r\n\r\n" in octets:
+                    break
+        header = bytes(octets[: parse(bytes(octets)).body])
+        if len(header) <= _LARGEST_KEPT:
+            message.shown = header
+        return header
 
     def _deleted(self, folder: Folder, message: Stored) -> None:
         if message.wants_receipt and "\\Seen" not in message.flags:

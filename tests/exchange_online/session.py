@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -23,15 +24,18 @@ from tests.exchange_online.fetch import (
     section,
 )
 from tests.exchange_online.mailbox import FLAGS_BY_KEY, SYSTEM_FLAGS, Folder, FolderError, Stored
+from tests.exchange_online.mime import parse
 from tests.exchange_online.search import CharsetError, Search
 from tests.exchange_online.sign_in import CHALLENGE, Refused, sign_in
 from tests.exchange_online.wire import GoneError, IdleError, Link, LongLineError, first_word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
+    from tests.exchange_online.blob import Buffer
     from tests.exchange_online.mailbox import Mailbox
+    from tests.exchange_online.mime import Part
     from tests.exchange_online.server import ExchangeOnline
 
 _FRONT_END = "AM0PR01CA0001.eurprd01.prod.exchangelabs.com"
@@ -740,7 +744,7 @@ class Session:
                 b"%b %b" % (item.label, self._simple(item, message)) for item in items
             )
         else:
-            with self._shown.opened(message) as (buffer, part):
+            with self._opened(message, items) as (buffer, part):
                 for place, item in enumerate(items):
                     self._out += (b" " if place else b"") + item.label + b" "
                     if item.name == b"BODY[]":
@@ -765,6 +769,15 @@ class Session:
         self._server.log.write(self._number, user, "S", said)
         if len(self._out) > 64 * 1024:
             self._flush()
+
+    @contextmanager
+    def _opened(self, message: Stored, items: list[Item]) -> Iterator[tuple[Buffer, Part]]:
+        if all(item.needs_header_only for item in items):
+            header = self._box.shown_header(message)
+            yield header, parse(header)
+        else:
+            with self._shown.opened(message) as found:
+                yield found
 
     def _pour(self, pieces: Iterable[bytes]) -> None:
         for piece in pieces:
