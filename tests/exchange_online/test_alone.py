@@ -130,7 +130,11 @@ def test_a_message_of_150_mebibytes_is_not_held_in_memory(place: Callable[..., P
 def test_a_patient_client_gets_all_its_mail_into_a_hostile_server() -> None:
     issuer = StubIssuer()
     profile = replace(
-        EXO_HOSTILE, backoff_seconds=5.0, lag_seconds=(0, 5), connects_per_minute=None
+        EXO_HOSTILE,
+        bucket_burst=40,
+        bucket_recharge=1 / 64,
+        backoff_seconds=100.0,
+        connects_per_minute=None,
     )
     wanted = {b"<%d@contoso.com>" % number for number in range(150)}
     with ExchangeOnline(profile, seed=3, scale=0.001, verify=issuer.claims_of) as server:
