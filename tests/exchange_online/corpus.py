@@ -86,8 +86,11 @@ class Specimen:
     internaldate: datetime | None = WHEN
 
 
-def hostile_messages(seed: int) -> Iterator[Specimen]:
-    """Yield each kind of hostile message at least once; another seed has other words and keys."""
+def hostile_messages(seed: int, *, limit: int | None = None) -> Iterator[Specimen]:
+    """Yield each kind of hostile message at least once; another seed has other words and keys.
+
+    With ``limit`` there is one message that is larger by an octet, and one that just fits.
+    """
     make = _Maker(seed)
     yield from _long_lines(make)
     yield from _broken_octets(make)
@@ -100,6 +103,11 @@ def hostile_messages(seed: int) -> Iterator[Specimen]:
     yield from _signed(make)
     yield from _encodings(make)
     yield from _folders(make)
+    if limit is not None:
+        for name, size in (("just within the limit", limit), ("over the limit", limit + 1)):
+            octets = make.head(name) + b"\r\n"
+            octets += (b"f" * 74 + b"\r\n") * ((size - len(octets)) // 76)
+            yield Specimen(name, octets + b"g" * (size - len(octets)))
 
 
 def ordinary_messages(seed: int, count: int, *, typical_size: int = 3000) -> Iterator[Specimen]:

@@ -260,8 +260,12 @@ class Mailbox:
             FolderError: it exists, is reserved, or has an impossible name.
         """
         name = name.removesuffix("/")
-        levels = name.split("/")
         self._check_absent(name)
+        self._check_possible(name)
+        self._with_parents(name)
+
+    def _check_possible(self, name: str) -> None:
+        levels = name.split("/")
         if levels[0].casefold() in self.profile.reserved_names:
             raise FolderError("Folder name is reserved.")
         if any(not level or any(ord(c) < 32 or ord(c) == 127 for c in level) for level in levels):
@@ -272,7 +276,6 @@ class Mailbox:
             raise FolderError("The folder hierarchy is too deep.")
         if not self.profile.creates_parents and len(levels) > 1:
             self.find("/".join(levels[:-1]))
-        self._with_parents(name)
 
     def delete(self, name: str) -> list[Folder]:
         """Delete a folder and all below it; return them."""
@@ -295,6 +298,9 @@ class Mailbox:
         moved = self._subtree(folder)
         if self._key(new) != self._key(folder.name):
             self._check_absent(new)
+        self._check_possible(new)
+        if self._key(new).startswith(self._key(folder.name) + "/"):
+            raise FolderError("A folder cannot be moved below itself.")
         if "/" in new:
             self._with_parents(new.rpartition("/")[0])
         prefix = len(folder.name)

@@ -41,7 +41,8 @@ class ExchangeOnline:
     multiplies every duration that the server acts out or announces. With an ``authority`` the
     certificate is one of its own, so that a client trusts one file for several servers.
 
-    A fault of the simulator itself is raised when the context ends.
+    A fault of the simulator itself is raised when the context ends. Ask for the octets of large
+    messages before that; all else of a mailbox can be asked after it too.
     """
 
     def __init__(

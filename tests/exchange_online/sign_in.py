@@ -62,9 +62,10 @@ def sign_in(
         claims = verify(match[2].decode("ascii"))
     except ValueError as error:
         return Refused(f"bad token: {error}")
-    audiences = claims.get("aud")
-    if str(audiences).rstrip("/") not in profile.audiences:
-        return Refused(f"audience {audiences}")
+    audience = claims.get("aud")
+    given = audience if isinstance(audience, list) else [audience]
+    if not any(str(each).rstrip("/") in profile.audiences for each in given):
+        return Refused(f"audience {audience}")
     expires = _seconds(claims.get("exp"))
     if expires <= now:
         return Refused("expired")

@@ -67,6 +67,13 @@ def test_a_seed_always_gives_the_same_mail() -> None:
     assert list(ordinary_messages(3, 50)) == list(ordinary_messages(3, 50))
 
 
+def test_one_message_is_larger_than_a_limit_by_an_octet() -> None:
+    sizes = [len(specimen.octets) for specimen in hostile_messages(1, limit=5 * MIB)]
+
+    assert sizes[-2:] == [5 * MIB, 5 * MIB + 1]
+    assert max(sizes[:-2]) < 5 * MIB
+
+
 def test_every_specimen_has_a_name_of_its_own() -> None:
     names = [specimen.name for specimen in hostile_messages(1)]
 

@@ -174,6 +174,8 @@ def test_folders_are_renamed_and_deleted_with_all_below(place: Callable[..., Pla
     assert client.command(b"DELETE x") == [b"OK DELETE completed."]
     assert not [name for name in here.box.folders if name.startswith("x")]
     assert client.command(b"DELETE x") == [b"NO x doesn't exist."]
+    assert client.command(b"RENAME a Files") == [b"NO Folder name is reserved."]
+    assert client.command(b"RENAME a a/b")[-1].startswith(b"NO ")
     assert client.command(b"DELETE INBOX")[-1].startswith(b"NO ")
 
 
