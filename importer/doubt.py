@@ -8,12 +8,12 @@ could not be looked into nothing is sent.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 from math import ceil
 from typing import TYPE_CHECKING
 
-from importer.settle import look_through, settle
+from importer.recognise import recognise
+from importer.settle import Settled, look_through, settle
 from store.transfers import TransferState
 from waystation.errors import RefusedError
 from waystation.model import split_name
@@ -21,6 +21,7 @@ from waystation.model import split_name
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from importer.house import HouseRules
     from importer.job import Job
     from importer.target import MailTarget
     from waystation.imap import Selected
@@ -30,6 +31,8 @@ _STORING = 3.0
 """Seconds that a target is given to store what it got before the line broke. What is in flight
 is never more than about half a second of its work (see ``flow``)."""
 _LOOK_EVERY = 0.5
+_PARTS = (1 / 60, 1 / 30, 1 / 15, 2 / 15, 1 / 4, 1 / 2)
+"""Waits between two looks into a house, in parts of ``HouseRules.lateness``, which they make up."""
 _QUIET_LOOKS = 2
 _MOST_LOOKS = 240
 
@@ -60,10 +63,55 @@ def settle_folder(
     is_final: bool = True,
 ) -> int:
     """Settle what is in doubt in the open folder; return how many were not found."""
-    done = settle(job.archive, mail_target, selected, job.target.id, name, ids, is_final=is_final)
+    house, numbers = job.options.house, list(ids)
+    if house is not None and _is_same_folder(job, selected, numbers):
+        done = _settle_in_house(job, mail_target, selected, numbers, house, is_final=is_final)
+    else:
+        done = settle(
+            job.archive,
+            mail_target,
+            selected,
+            job.target.id,
+            name,
+            numbers,
+            house=house,
+            is_final=is_final,
+        )
     job.result.settled += done.found
     job.steps += done.found
     return done.pending
+
+
+def _is_same_folder(job: Job, selected: Selected, ids: list[int]) -> bool:
+    """Whether the folder still has the UIDVALIDITY under which these were sent."""
+    return all(
+        each.uidvalidity == selected.state.uidvalidity
+        for each in job.archive.transfers.some(job.target.id, ids)
+    )
+
+
+def _settle_in_house(
+    job: Job,
+    mail_target: MailTarget,
+    selected: Selected,
+    ids: list[int],
+    house: HouseRules,
+    *,
+    is_final: bool,
+) -> Settled:
+    """Settle what is in doubt in the open folder of a house that makes its own MIME."""
+    transfers = job.archive.transfers
+    in_doubt = transfers.some(job.target.id, ids)
+    arrived = recognise(job.archive, mail_target, selected, in_doubt, house)
+    found = {each.message_id for each in arrived}
+    missing = [
+        each
+        for each in in_doubt
+        if each.message_id not in found and each.state is TransferState.SENDING
+    ]
+    transfers.record((), [*arrived, *(each.undone() for each in missing if is_final)])
+    was_sending = {each.message_id for each in in_doubt if each.state is TransferState.SENDING}
+    return Settled(len(found & was_sending), len(missing))
 
 
 def look_through_all(job: Job, mail_target: MailTarget) -> None:
@@ -76,7 +124,9 @@ def look_through_all(job: Job, mail_target: MailTarget) -> None:
         try:
             selected = mail_target.open(split_name(mapped.name))
             if selected.state.exists:
-                found = look_through(job.archive, mail_target, selected, job.target.id, mapped)
+                found = look_through(
+                    job.archive, mail_target, selected, job.target.id, mapped, job.options.house
+                )
                 job.result.already_there += found
         except RefusedError as error:
             # To send into a folder that nobody has looked into might double what is there.
@@ -92,6 +142,9 @@ def _await(job: Job, mail_target: MailTarget, name: str) -> None:
     Over when all is found, or when some seconds have gone by since it was sent and the
     folder has stopped growing.
     """
+    if job.options.house is not None:
+        _await_in_house(job, mail_target, name, job.options.house.lateness)
+        return
     transfers = job.archive.transfers
     looks = ceil(max(0.0, _STORING - transfers.seconds_in_doubt(job.target.id)) / _LOOK_EVERY)
     before: tuple[int, int] | None = None
@@ -115,6 +168,23 @@ def _await(job: Job, mail_target: MailTarget, name: str) -> None:
         job.patience.sleep(_LOOK_EVERY)
 
 
+def _await_in_house(job: Job, mail_target: MailTarget, name: str, lateness: float) -> None:
+    """Look again and again, each time later, until all is found or would have shown by now."""
+    waited = job.archive.transfers.seconds_in_doubt(job.target.id)
+    for part in _PARTS:
+        ids = job.archive.transfers.in_doubt(job.target.id).get(name)
+        if not ids or waited >= lateness:
+            return
+        settle_folder(
+            job, mail_target, mail_target.open(split_name(name)), name, ids, is_final=False
+        )
+        if not job.archive.transfers.in_doubt(job.target.id).get(name):
+            return
+        seconds = min(part * lateness, lateness - waited)
+        job.wait(seconds, "a message whose answer was lost may show late")
+        waited += seconds
+
+
 def _forget(job: Job, message_ids: Iterable[int]) -> None:
     """Record that what was on its way into a folder that is gone has not arrived."""
     transfers = job.archive.transfers
@@ -122,6 +192,4 @@ def _forget(job: Job, message_ids: Iterable[int]) -> None:
     while step := list(islice(ids, _PAGE)):
         gone = transfers.some(job.target.id, step)
         sending = [each for each in gone if each.state is TransferState.SENDING]
-        transfers.record(
-            (), [replace(each, state=TransferState.PENDING, lost=()) for each in sending]
-        )
+        transfers.record((), [each.undone() for each in sending])

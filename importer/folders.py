@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from importer import house_names
 from waystation.model import Folder, SpecialUse, is_inbox, join_levels, split_name
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class TargetFolders:
     """None where the target knows no levels."""
     prefix: Levels = ()
     """The levels of the personal namespace (RFC 2342): ``("INBOX",)`` on Courier."""
+    is_exchange: bool = False
+    """Whether Exchange's rules for names hold, see ``house_names``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,10 @@ def map_folders(
 
 
 def plainer_names(
-    targets: Iterable[Levels], refused: Collection[Levels], taken: Iterable[Levels]
+    targets: Iterable[Levels],
+    refused: Collection[Levels],
+    taken: Iterable[Levels],
+    suffix: str = "",
 ) -> dict[Levels, Levels]:
     """Return, for folders whose name the target refuses, names that any server takes.
 
@@ -130,6 +136,7 @@ def plainer_names(
         targets: folders that are not there; without any that has no plainer name.
         refused: what the target would not create, with the folders above them.
         taken: every other folder, there or planned; no new name is one of these, in any case.
+        suffix: what a name gets that is plain already, where the target reserves names.
     """
     folded = {_fold(_INBOX)}
     for levels in taken:
@@ -145,6 +152,8 @@ def plainer_names(
                 continue
             if old not in renamed:
                 wanted = (*place, _plainer(old[-1]))
+                if wanted == old and suffix:
+                    wanted = (*place, f"{old[-1]}{suffix}")
                 renamed[old] = old if wanted == old else _unlike(wanted, folded)
                 folded.add(_fold(renamed[old]))
             place = renamed[old]
@@ -355,6 +364,8 @@ class _Plan:
         if delimiter is None and len(fitting) > 1:
             fitting = ["_".join(fitting)]
             reasons["the target has no levels"] = None
+        if self.target.is_exchange:
+            return _in_exchange(tuple(fitting), len(above), reasons)
         return _Place(tuple(fitting), tuple(reasons))
 
     def _spelled_as_existing(self, levels: Levels) -> Levels:
@@ -413,6 +424,22 @@ def _special_folders(
         order = (folder.special_use is None, not is_namesake, rank, len(levels), levels)
         candidates.setdefault(use, []).append((order, levels))
     return [(use, min(candidates[use])[1]) for use in SpecialUse if use in candidates]
+
+
+def _in_exchange(levels: Levels, above: int, reasons: Mapping[str, None]) -> _Place:
+    """Return levels that Exchange takes; the first ``above`` of them fit already."""
+    told = dict(reasons)
+    fit = (*levels[:above], *(house_names.fitting(level) for level in levels[above:]))
+    if fit != levels:
+        is_composed = fit == tuple(unicodedata.normalize("NFC", level) for level in levels)
+        told["in composed letters (NFC)" if is_composed else "Exchange takes no such name"] = None
+    if not above and house_names.is_for_no_mail(fit[0]):
+        told[f'Exchange keeps "{fit[0]}" for what is no mail'] = None
+        fit = (f"{fit[0]}{house_names.SUFFIX}", *fit[1:])
+    short = house_names.shortened(fit)
+    if short != fit:
+        told["so long a path is too much for Exchange"] = None
+    return _Place(short, tuple(told))
 
 
 def _use_by_name(levels: Levels) -> SpecialUse | None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from importer.digest import Digest
 from importer.folders import TargetFolders
+from importer.mime import MimeDigest
 from importer.target import Window
 from waystation.errors import ConnectionLostError, MessageTooLargeError, ProtocolError, RefusedError
-from waystation.wire import Fetched, Tagged
+from waystation.wire import Body, Fetched, Tagged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
-    from typing import BinaryIO
+    from typing import BinaryIO, Literal
 
     from importer.digest import Content
+    from importer.mime import Likeness
     from waystation.imap import ImapSession, Selected
     from waystation.wire import Described
+
+B = TypeVar("B", bound=Body)
 
 _STREAMING = Window(messages=128, octets=8_000_000)
 _ONE_BY_ONE = Window(messages=1, octets=0)
@@ -25,18 +29,24 @@ _LITERAL_MINUS = 4096  # RFC 7888 section 5
 _WITHOUT_CONSENT = 1024 * 1024
 """Octets that are sent without asking first. A server that takes no larger message says so
 before the upload, and does not have to hang up to be rid of it."""
+_SMALL = 16 * 1024
+"""The same towards a house with rules: what is refused shall not have cost its upload."""
 _FIELDS = b"HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)"
 
 
 class ImapTarget:
     """See ``MailTarget``."""
 
-    def __init__(self, session: ImapSession, *, pipelined: bool = True) -> None:
+    def __init__(
+        self, session: ImapSession, *, pipelined: bool = True, is_careful: bool = False
+    ) -> None:
         self._session = session
+        self._is_careful = is_careful
+        self._without_consent = _SMALL if is_careful else _WITHOUT_CONSENT
         self._wire_names: dict[tuple[str, ...], bytes] = {}
         self._open = b""
         # Without literals that need no consent, each message costs a round trip anyway.
-        streams = pipelined and session.has("LITERAL+")
+        streams = pipelined and not is_careful and session.has("LITERAL+")
         self._window = _STREAMING if streams else _ONE_BY_ONE
 
     @property
@@ -49,12 +59,24 @@ class ImapTarget:
         """See ``MailTarget``."""
         return self._session.append_limit
 
+    @property
+    def must_renew(self) -> bool:
+        """See ``MailTarget``."""
+        return self._session.must_renew
+
+    @property
+    def rejected(self) -> int:
+        """See ``MailTarget``."""
+        return self._session.wire.rejected
+
     def folders(self) -> TargetFolders:
         """See ``MailTarget``."""
         folders = self._session.folders()
         self._wire_names = {folder.levels: folder.wire_name for folder in folders}
         namespace = self._session.namespace
-        return TargetFolders(tuple(folders), namespace.delimiter, namespace.prefix)
+        return TargetFolders(
+            tuple(folders), namespace.delimiter, namespace.prefix, self._is_careful
+        )
 
     def create(self, levels: tuple[str, ...]) -> None:
         """See ``MailTarget``."""
@@ -75,10 +97,26 @@ class ImapTarget:
 
     def contents(self, uids: bytes) -> Iterator[tuple[int, Content]]:
         """See ``MailTarget``."""
+        for uid, digest in self._bodies(uids, Digest):
+            yield uid, digest.content
+
+    def likenesses(self, uids: bytes) -> Iterator[tuple[int, Likeness]]:
+        """See ``MailTarget``."""
+        for uid, digest in self._bodies(uids, lambda _: MimeDigest()):
+            yield uid, digest.likeness
+
+    def remove(self, uids: bytes) -> None:
+        """See ``MailTarget``."""
+        if not self._session.has("UIDPLUS"):
+            raise RefusedError("UID EXPUNGE", "the server has no UIDPLUS (RFC 4315)")
+        self.store(uids, "+", "\\Deleted")
+        self._session.wire.converse(b"UID EXPUNGE " + uids)
+
+    def _bodies(self, uids: bytes, begin: Callable[[int], B]) -> Iterator[tuple[int, B]]:
         try:
-            for answer in self._session.wire.fetch([uids], Digest, 1):
+            for answer in self._session.wire.fetch([uids], begin, 1):
                 if isinstance(answer, Fetched) and answer.body is not None:
-                    yield answer.message.uid, answer.body.content
+                    yield answer.message.uid, answer.body
                 elif isinstance(answer, Tagged) and not answer.is_ok:
                     refused = RefusedError("FETCH", answer.text)
                     if refused.retriable:
@@ -96,13 +134,18 @@ class ImapTarget:
     ) -> bytes:
         """See ``MailTarget``."""
         session = self._session
-        most = _WITHOUT_CONSENT if session.has("LITERAL+") else 0
+        most = self._without_consent if session.has("LITERAL+") else 0
         if session.has("LITERAL-"):
             most = max(most, _LITERAL_MINUS)
         needs_no_consent = size <= most
         return session.wire.send_append(
             self._open, flags, date, message, size, synchronising=not needs_no_consent
         )
+
+    def store(self, uids: bytes, sign: Literal["+", "-"], flag: str) -> None:
+        """See ``MailTarget``."""
+        command = b"UID STORE %b %bFLAGS.SILENT (%b)"
+        self._session.wire.converse(command % (uids, sign.encode(), flag.encode("ascii")))
 
     @property
     def last_tag(self) -> bytes:

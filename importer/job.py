@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from importer.memory import Memory
+from importer.pace import Pace, PaceLimits
 from importer.refusals import Refusals
 from importer.trouble import Trouble
 from waystation.retry import Rate
@@ -16,11 +18,18 @@ from waystation.retry import Rate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from importer.house import HouseRules
     from store.archive import Archive
     from store.transfers import Target
     from waystation.errors import RefusedError
     from waystation.progress import Progress
     from waystation.retry import Patience
+
+
+_LIFT = (
+    "This happens often: ask Microsoft's support to lift the throttling for the time of the move, "
+    "or set a lower --rate."
+)
 
 
 @dataclass(slots=True)
@@ -40,6 +49,13 @@ class Imported:
     """Messages set aside because the target says that it takes none of their size."""
     not_sent: int = 0
     """Messages left behind because their folder cannot be made, opened or written to."""
+    repaired: int = 0
+    """Of the appended, messages whose octets had to be changed; the ledger says how."""
+    flags_carried: int = 0
+    """Messages whose flags were brought up to what has changed on the source."""
+    throttled: int = 0
+    """How often the target told us to wait."""
+    seconds_throttled: int = 0
     folders_created: int = 0
     folders_failed: int = 0
 
@@ -65,6 +81,8 @@ class Options:
     """Messages per second at the most; 0 is no ceiling."""
     folder_map: Mapping[str, str] = field(default_factory=dict)
     """Archived name to target name, by the user's wish."""
+    house: HouseRules | None = None
+    """The rules of Exchange Online; None where the target is a plain IMAP server."""
 
 
 @dataclass(slots=True)
@@ -82,6 +100,9 @@ class Job:
     rate: Rate = field(init=False)
     refusals: Refusals = field(init=False)
     trouble: Trouble = field(default_factory=Trouble)
+    memory: Memory = field(default_factory=Memory)
+    pace: Pace = field(init=False)
+    """How fast a house with rules is sent to."""
     done: set[int] = field(default_factory=set)
     """Messages that were refused or set aside in this run, and are not tried again."""
     names: dict[int, str] = field(default_factory=dict)
@@ -92,8 +113,25 @@ class Job:
     """Target folders that cannot be worked with."""
 
     def __post_init__(self) -> None:
-        self.rate = Rate(self.options.rate, self.patience.sleep)
+        self.rate = Rate(self.options.rate, self.patience.sleep, self.patience.clock)
         self.refusals = Refusals(self.target.name)
+        limits = self.options.house.pace if self.options.house else PaceLimits()
+        self.pace = Pace(limits, self.patience.clock, self.patience.sleep)
+
+    def wait(self, seconds: float, why: str) -> None:
+        """Let time go by, in which nothing is sent, and say so."""
+        self.progress.waiting(seconds, why)
+        self.patience.sleep(seconds)
+
+    def obey(self, seconds: float, why: str) -> None:
+        """Wait as long as the target told us to, at least."""
+        seconds = self.pace.throttled(seconds)
+        if self.pace.needs_lift:
+            why = f"{why} {_LIFT}"
+        self.result.throttled += 1
+        self.result.seconds_throttled += round(seconds)
+        self.wait(seconds, why)
+        self.pace.resumed()
 
     def fail(self, name: str, source: str, error: RefusedError) -> None:
         """Go on without a target folder, unless what is wrong with it passes."""

@@ -7,6 +7,7 @@ header fields that people and programs know a message by.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from importer.mime import Leaf, Likeness
 
 _MOST_NAMED = 20
+
+
+_PLAIN = "text/plain"
 
 
 class Level(StrEnum):
@@ -51,6 +55,20 @@ def compare(ours: Likeness, theirs: Likeness) -> tuple[Level, tuple[str, ...]]:
     if worse:
         return Level.DIFFERENT, _first(worse + lesser)
     return (Level.ALIKE if lesser else Level.EQUAL), _first(lesser)
+
+
+def digest(likeness: Likeness) -> str:
+    """Return one hash for all messages that are at least ``ALIKE`` by the usual changes.
+
+    Names and order do not count, nor does a plain text beside another alternative.
+    """
+    has_other = any(each.is_alternative and each.name != _PLAIN for each in likeness.leaves)
+    kept = sorted(
+        f"{each.kind} {each.sha256}"
+        for each in likeness.leaves
+        if not (has_other and each.is_alternative and each.name == _PLAIN)
+    )
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest()
 
 
 def _unmatched(these: Iterable[Leaf], those: Iterable[Leaf]) -> list[Leaf]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from importer.folders import plainer_names
+from importer.house_names import SUFFIX
 from importer.plan import folder_map
 from waystation.errors import RefusedError
 from waystation.model import join_levels, split_name
@@ -110,7 +111,8 @@ def _plainer(
         for levels in (planned & refused.keys()) - listed
         if not any(levels[:depth] in wished for depth in range(1, len(levels) + 1))
     }
-    return plainer_names(targets, refused, listed | (planned - refused.keys()))
+    suffix = SUFFIX if there.is_exchange else ""
+    return plainer_names(targets, refused, listed | (planned - refused.keys()), suffix)
 
 
 def _rename(job: Job, folder: PlannedFolder, name: str) -> None:

@@ -47,6 +47,13 @@ _SURE = 0.06
 _BELOW_THE_LAST = 0.97
 _MESSAGES_AN_ESTIMATE = 100
 
+_FEW = 30.0
+"""Where fewer units went through before a throttle, that says little: somebody else, or we a
+moment ago, may have used the budget up. The pace is halved then, and nothing is learned."""
+_FEW_TIMES = 3
+_SLOWEST = 10.0
+"""Seconds for a unit at the most, whatever the throttles seem to tell."""
+
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
 _MANY = 5
@@ -104,6 +111,9 @@ class Pace:
         self._units_held = 0.0
         self._held_until = 0.0
         self._too_fast = 0.0
+        self._few = 0
+        self._since_throttle = 0.0
+        self._told = _LONGEST_BACKOFF
         self._lowered_until = 0.0
         self._budget = _Budget()
         self._messages = 0
@@ -134,6 +144,7 @@ class Pace:
         self._look_at_clock()
         self._budget.spend(_cost(octets), self._now)
         self._in_a_row = 0
+        self._since_throttle += _cost(octets)
         self._messages += 1
         share = max(1 / self._messages, 0.02)
         self._mean_octets += (octets - self._mean_octets) * share
@@ -241,6 +252,8 @@ class Pace:
             seconds = max(1 / self._limits.start, octets / self._limits.octets) / self._ease
         else:
             seconds = _cost(octets) / self._units
+            # To be throttled each time would cost no more than this.
+            seconds = min(seconds, _cost(octets) * min(_SLOWEST, max(self._told, _SHORTEST)))
         return max(seconds, 1 / self._limits.most) if self._limits.most > 0 else seconds
 
     def _grow(self, seconds: float) -> None:
@@ -253,6 +266,14 @@ class Pace:
             self._units = min(grown, self._units_held)
 
     def _learn(self, told: float) -> None:
+        self._told = told
+        few, self._since_throttle = self._since_throttle < _FEW, 0.0
+        if few and self._units is None and self._few < _FEW_TIMES:
+            self._few += 1
+            self._ease /= 2
+            self._budget = _Budget(self._now)
+            self._throttles.append(self._now)
+            return
         self._too_fast = self.rate * _cost(self._mean_octets)
         self._budget.empty(self._now, self._too_fast)
         lost = max(0.0, told - self._budget.burst / self._budget.recharge)
@@ -287,8 +308,8 @@ class _Budget:
     throttle this depth is the burst; with the true recharge it is the same at every throttle.
     """
 
-    def __init__(self) -> None:
-        self._time = 0.0
+    def __init__(self, now: float = 0.0) -> None:
+        self._time = now
         self._has_changed = False
         self._drained = [0.0] * len(_RECHARGES)
         self._deepest = [0.0] * len(_RECHARGES)

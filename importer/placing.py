@@ -46,8 +46,10 @@ class OpenFolder:
             self.highest = appenduid[1]
             self.placed.append(message_id)
             return appenduid
-        # It is there: the server said OK. Where, is looked up when the window is empty.
+        # It is there: the server said OK. Where, is looked up when the window is empty; whatever
+        # comes later lies above it.
         self.unplaced.append(message_id)
+        self.highest += 1
         return None
 
     def _is_believable(self, appenduid: tuple[int, int]) -> bool:

@@ -38,19 +38,6 @@ class PlannedFolder:
     octets: int
 
 
-@dataclass(slots=True)
-class HeldBack:
-    """Messages of one archived folder that will be set aside in place of sent."""
-
-    messages: int = 0
-    octets: int = 0
-    moved: int = 0
-    """Of them, messages that the source moved, and that are sent from where they are now."""
-    too_large: int = 0
-    """Of them, messages larger than the target takes."""
-    too_large_octets: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class FolderPlan:
     """The whole folder map."""
@@ -105,33 +92,6 @@ def folder_map(
         )
     unused = tuple(name for name in result.unused if name in wishes)
     return FolderPlan(tuple(planned), result.to_create, unused)
-
-
-def held_back(archive: Archive, target_id: int | None, limit: int | None) -> dict[int, HeldBack]:
-    """Return what a run would set aside, by the archived folder's id.
-
-    ``limit`` is the largest message that the target takes, None where that is not known.
-    """
-    transfers = archive.transfers
-    number = target_id if target_id is not None else -1
-    found: dict[int, HeldBack] = {}
-    moved = set()
-    for message_id, folder_id, size in transfers.unsent_moved(number):
-        moved.add(message_id)
-        held = found.setdefault(folder_id, HeldBack())
-        held.messages += 1
-        held.octets += size
-        held.moved += 1
-    for message_id, folder_id, size in (
-        transfers.unsent_larger(number, limit) if limit is not None else ()
-    ):
-        if message_id not in moved:
-            held = found.setdefault(folder_id, HeldBack())
-            held.messages += 1
-            held.octets += size
-            held.too_large += 1
-            held.too_large_octets += size
-    return found
 
 
 def _follows_a_new_wish(

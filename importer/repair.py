@@ -21,6 +21,7 @@ from importer.mending.output import Output
 from importer.mending.parts import regions
 from importer.mending.source import BLOCK, Source
 from importer.mending.structure import mend_structure
+from store.transfers import Repair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,17 +56,6 @@ class Step(StrEnum):
     MIME = "mime"
     ENVELOPE = "envelope"
     """Instead of all others: the message goes as a file in a new one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """What one step changed."""
-
-    step: Step
-    what: str
-    before: str
-    """The sha256 in hex of the whole message before this step."""
-    after: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,15 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
+from importer.careful import CarefulSender
+from importer.carry import carry_flags
+from importer.connecting import Connecting
 from importer.doubt import look_through_all, settle_all
 from importer.job import Imported, Job, Options
 from importer.mapping import prepare_folders
 from importer.plan import rank, slices
 from importer.send import Sender
-from waystation.errors import ProtocolError, UnreachableError, WaystationError
+from waystation.errors import WaystationError
 from waystation.retry import Patience
 
 if TYPE_CHECKING:
@@ -55,32 +58,34 @@ def replay(
     """
     patience = patience or Patience(progress, delays=_DELAYS)
     job = Job(archive, target, progress, options or Options(), patience)
-    has_connected = False
+    connecting = Connecting(job)
     while True:
-        before = job.steps
+        connecting.begin()
         try:
             with connect() as mail_target:
-                has_connected = True
+                connecting.has_connected = True
                 _work(job, mail_target)
         except WaystationError as error:
-            passes = error.retriable or isinstance(error, ProtocolError | UnreachableError)
-            if not has_connected or not passes:
-                raise
-            patience.wait(error, has_progressed=job.steps > before)
+            connecting.failed(error)
         else:
             return job.result
 
 
 def _work(job: Job, mail_target: MailTarget) -> None:
     """Do all that is left to do, on one connection."""
-    sender = Sender(job, mail_target)
+    house = job.options.house
+    sender = CarefulSender(job, mail_target, house) if house else Sender(job, mail_target)
     prepare_folders(job, mail_target)
     settle_all(job, mail_target)
     look_through_all(job, mail_target)
+    job.result.flags_carried += carry_flags(job, mail_target)
     _announce(job)
     folders = sorted(job.archive.index.folders(), key=rank)
     _send(job, sender, folders)
     _send_what_made_trouble(job, sender, folders)
+    if house:
+        settle_all(job, mail_target)  # what showed late has a UID by now
+    carry_flags(job, mail_target)
 
 
 def _announce(job: Job) -> None:
@@ -88,7 +93,7 @@ def _announce(job: Job) -> None:
     job.progress.expect(job.result.appended + sum(count for count, _ in waiting.values()))
 
 
-def _send(job: Job, sender: Sender, folders: Iterable[ArchivedFolder]) -> None:
+def _send(job: Job, sender: Sender | CarefulSender, folders: Iterable[ArchivedFolder]) -> None:
     """Send span of time after span of time, each from all folders."""
     for low, high in slices(job.archive.transfers.newest(), job.options.newest_first):
         for folder in folders:
@@ -98,7 +103,9 @@ def _send(job: Job, sender: Sender, folders: Iterable[ArchivedFolder]) -> None:
                 sender.send(folder.name, name, ids)
 
 
-def _send_what_made_trouble(job: Job, sender: Sender, folders: Iterable[ArchivedFolder]) -> None:
+def _send_what_made_trouble(
+    job: Job, sender: Sender | CarefulSender, folders: Iterable[ArchivedFolder]
+) -> None:
     """Send what was put off, each message alone, so that it can hold up nothing else."""
     if not job.trouble:
         return

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from importer.flags import carried
 from importer.flow import Flow
+from importer.outcomes import Outcomes
 from importer.placing import open_folder, place
 from importer.proven import proven
 from importer.refusals import FolderClosedError, FolderGoneError, TargetFullError, says_gone
@@ -59,7 +60,7 @@ class Sender:
         self._flow = Flow(mail_target.window)
         self._in_flight: OrderedDict[bytes, _InFlight] = OrderedDict()
         self._octets_in_flight = 0
-        self._outcomes: list[Transfer] = []
+        self._outcomes = Outcomes(job)
         self._ending: WaystationError | None = None
         """Why nothing more is to be sent on this connection."""
 
@@ -93,10 +94,9 @@ class Sender:
         message = self._job.archive.index.message(number)
         if message is not None:
             transfer = Transfer(number, self._job.target.id, TransferState.PENDING, name)
-            self._refused(
-                _InFlight(message, transfer), "the connection broke each time it was sent"
-            )
-            self._record(())
+            reply = "the connection broke each time it was sent"
+            self._outcomes.refused(message, transfer, reply)
+            self._outcomes.record()
 
     # What goes out
 
@@ -115,7 +115,7 @@ class Sender:
                 self._job.trouble.blame(first.message.id)
             raise
         finally:
-            self._record(())
+            self._outcomes.record()
 
     def _groups(self, name: str, ids: array[int]) -> Iterator[list[ArchivedMessage]]:
         """Yield messages in groups whose intent is recorded in one step."""
@@ -137,19 +137,11 @@ class Sender:
 
     def _is_to_send(self, message: ArchivedMessage, name: str, limit: int | None) -> bool:
         """Whether a message is to be sent; what is not is set aside."""
-        if message.last_seen is not None:
-            there = self._job.archive.transfers.moved_to(message.id)
-            if there is not None:
-                # The source moved it: its copy goes from the folder in which it is now.
-                reason = f"moved to {there} on the source, and sent from there"
-                self._set_aside(message, name, reason)
-                return False
+        if self._outcomes.moved(message, name):
+            return False
         size = message.size or 0
         if limit is not None and size > limit:
-            reason = f"too large for the target: {size:,} octets, it takes {limit:,}"
-            self._set_aside(message, name, reason)
-            self._job.progress.problem(message.folder, message.uid, reason)
-            self._job.result.too_large += 1
+            self._outcomes.too_large(message, name, size, limit)
             return False
         return True
 
@@ -168,13 +160,15 @@ class Sender:
                     uidnext_before=folder.uidnext,
                     uidvalidity=folder.selected.state.uidvalidity,
                     lost=lost,
+                    flags=message.flags,
+                    keywords=message.keywords,
                 )
             )
-        self._record(intents)
+        self._outcomes.record(intents)
         for message, intent, kept in zip(group, intents, flags, strict=True):
             if self._ending is not None:
                 # Nothing of it went out, and that is certain.
-                self._outcomes.append(replace(intent, state=TransferState.PENDING, lost=()))
+                self._outcomes.not_sent(intent)
                 continue
             self._job.rate.wait()
             self._append(_InFlight(message, intent), kept)
@@ -185,10 +179,7 @@ class Sender:
         message, size = sent.message, sent.message.size or 0
         with proven(self._job.archive, message) as file:
             if file is None:
-                reason = "its file no longer agrees with the index: see waystation check"
-                self._set_aside(message, sent.transfer.folder, reason)
-                self._job.progress.problem(message.folder, message.uid, reason)
-                self._job.result.damaged += 1
+                self._outcomes.damaged(message, sent.transfer.folder)
                 return
             self._octets_in_flight += size
             try:
@@ -220,7 +211,7 @@ class Sender:
         self._octets_in_flight -= sent.message.size or 0
         self._flow.answered(sent.message.size or 0)
         if answer.is_ok:
-            self._appended(folder, sent, answer)
+            self._outcomes.appended(folder, sent.message, sent.transfer, answer)
             return
         refused = RefusedError("APPEND", answer.reply)
         if says_gone(answer) and self._may_recreate(folder.name):
@@ -228,7 +219,7 @@ class Sender:
         elif self._is_closed(answer) or (refused.retriable and self._may_try_again(sent)):
             self._try_later(sent, answer, refused)
         else:
-            self._refused(sent, answer.reply)
+            self._outcomes.refused(sent.message, sent.transfer, answer.reply)
             why = self._job.refusals.refused(folder.name, answer)
             if self._ending is None or isinstance(why, TargetFullError):
                 self._ending = why
@@ -248,45 +239,6 @@ class Sender:
         self._job.trouble.blame(sent.message.id)
         return not self._job.trouble.is_given_up(sent.message.id)
 
-    # What is recorded
-
-    def _appended(self, folder: OpenFolder, sent: _InFlight, answer: Tagged) -> None:
-        job, message = self._job, sent.message
-        job.refusals.taken(folder.name)
-        job.steps += 1
-        job.result.appended += 1
-        job.result.octets += message.size or 0
-        job.progress.advance(1, message.size or 0)
-        job.trouble.forget(message.id)
-        outcome = replace(sent.transfer, state=TransferState.APPENDED, reply=answer.reply)
-        believed = folder.take(message.id, answer.appenduid)
-        if believed is not None:
-            outcome = replace(outcome, uidvalidity=believed[0], uid=believed[1])
-        self._outcomes.append(outcome)
-
     def _try_later(self, sent: _InFlight, answer: Tagged, why: WaystationError) -> None:
-        self._outcomes.append(
-            replace(sent.transfer, state=TransferState.PENDING, reply=answer.reply, lost=())
-        )
+        self._outcomes.not_sent(sent.transfer, answer.reply)
         self._ending = self._ending or why
-
-    def _refused(self, sent: _InFlight, reply: str) -> None:
-        self._outcomes.append(
-            replace(sent.transfer, state=TransferState.REFUSED, reply=reply, lost=())
-        )
-        self._job.done.add(sent.message.id)
-        self._job.result.refused += 1
-        self._job.steps += 1
-        self._job.progress.problem(sent.message.folder, sent.message.uid, reply)
-
-    def _set_aside(self, message: ArchivedMessage, name: str, reason: str) -> None:
-        self._outcomes.append(
-            Transfer(message.id, self._job.target.id, TransferState.SET_ASIDE, name, reply=reason)
-        )
-        self._job.done.add(message.id)
-        self._job.result.set_aside += 1
-        self._job.steps += 1
-
-    def _record(self, intents: tuple[()] | list[Transfer]) -> None:
-        self._job.archive.transfers.record(intents, self._outcomes)
-        self._outcomes.clear()

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from importer.digest import Content, content_of
 from importer.flags import carried
+from importer.letter import sent_likeness
+from importer.likeness import digest
 from importer.match import NO_HEADERS, Ours, There, match
 from store.headers import LONGEST_HEAD, fingerprint
 from store.index import received_of
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Iterable, Iterator
 
-    from importer.target import MailTarget
+    from importer.house import HouseRules
+    from importer.mime import Likeness
+    from importer.target import LookingTarget
     from store.archive import Archive
     from store.index import ArchivedMessage
     from store.transfers import MappedFolder
@@ -56,14 +60,44 @@ class Settled:
     """They had not, and are to be sent again."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """Where contents come from that are compared: the octets, or what a house leaves of them."""
+
+    archive: Archive
+    target: LookingTarget
+    house: HouseRules | None
+
+    def ours(self, message: ArchivedMessage) -> Content:
+        """Return the content of a message as it was, or is to be, sent."""
+        if self.house is None:
+            return archived_content(self.archive, message)
+        return _of_likeness(sent_likeness(self.archive, message, (), self.house))
+
+    def theirs(self, uids: bytes) -> Iterator[tuple[int, Content]]:
+        """Yield UID and content of what lies in the open folder."""
+        if self.house is None:
+            yield from self.target.contents(uids)
+            return
+        for uid, likeness in self.target.likenesses(uids):
+            yield uid, _of_likeness(likeness)
+
+
+def _of_likeness(likeness: Likeness | None) -> Content:
+    """Return decoded text and attachments as one content; to none of it nothing is equal."""
+    one = digest(likeness) if likeness is not None else ""
+    return Content(one, one, one)
+
+
 def settle(
     archive: Archive,
-    target: MailTarget,
+    target: LookingTarget,
     selected: Selected,
     target_id: int,
     name: str,
     message_ids: Iterable[int],
     *,
+    house: HouseRules | None = None,
     is_final: bool = True,
 ) -> Settled:
     """Find out what has become of messages in doubt, and record it: appended, or pending.
@@ -101,11 +135,12 @@ def settle(
     claims = transfers.claims(target_id, name, uidvalidity, lowest)
     proven = _prove(archive, lookup, target_id, claims, selected.state.uidnext)
     result = Settled()
-    for pairs in _steps(_pairs(archive, target, lookup, proven)):
+    contents = _Contents(archive, target, house)
+    for pairs in _steps(_pairs(contents, lookup, proven)):
         result.found += _record_found(archive, selected, target_id, dict(pairs))
     for step in _steps(ids):
         unfound = [
-            replace(transfer, state=TransferState.PENDING, uidvalidity=None, lost=())
+            transfer.undone()
             for transfer in transfers.some(target_id, step)
             if transfer.state is TransferState.SENDING
         ]
@@ -117,10 +152,11 @@ def settle(
 
 def look_through(
     archive: Archive,
-    target: MailTarget,
+    target: LookingTarget,
     selected: Selected,
     target_id: int,
     mapped: MappedFolder,
+    house: HouseRules | None = None,
 ) -> int:
     """Record which messages the open folder had before we came; return how many.
 
@@ -129,7 +165,7 @@ def look_through(
     """
     uidvalidity = selected.state.uidvalidity
     if strays := archive.transfers.strays(target_id, mapped.name, uidvalidity):
-        settle(archive, target, selected, target_id, mapped.name, strays)
+        settle(archive, target, selected, target_id, mapped.name, strays, house=house)
     lookup = Lookup(archive.database)
     _list_folder(target, mapped.name, selected, lookup, 1)
     lookup.strike_owned(target_id, mapped.name, uidvalidity)
@@ -140,7 +176,7 @@ def look_through(
             if lookup.has_received(received_of(message.internaldate))
         )
     count = 0
-    for pairs in _steps(_pairs(archive, target, lookup, None)):
+    for pairs in _steps(_pairs(_Contents(archive, target, house), lookup, None)):
         uids = dict(pairs)
         there = [
             Transfer(
@@ -152,6 +188,8 @@ def look_through(
                 uid=uids[message.id],
                 reply="the target had it before",
                 lost=carried(message, selected)[1],
+                flags=message.flags,
+                keywords=message.keywords,
             )
             for message in archive.index.some(uids)
         ]
@@ -187,7 +225,7 @@ def archived_content(archive: Archive, message: ArchivedMessage) -> Content:
 
 
 def _list_folder(
-    target: MailTarget, name: str, selected: Selected, lookup: Lookup, lowest: int
+    target: LookingTarget, name: str, selected: Selected, lookup: Lookup, lowest: int
 ) -> None:
     """Take in every message of the open folder from a UID on, or say that it cannot be done."""
     if not selected.state.exists:
@@ -251,38 +289,38 @@ def _prove(
 
 
 def _pairs(
-    archive: Archive, target: MailTarget, lookup: Lookup, proven: Iterable[tuple[int, int]] | None
+    contents: _Contents, lookup: Lookup, proven: Iterable[tuple[int, int]] | None
 ) -> Iterator[tuple[int, int]]:
     """Yield message ids and UIDs of what is there.
 
     ``proven`` are messages of ours whose place is known. They tell whether this server stores
     other content than it was sent; with None it is taken not to.
     """
-    _fetch_contents(target, lookup)
+    _fetch_contents(contents, lookup)
     kept = changed = 0
     while groups := lookup.groups(_STEP):
         for group in groups:
-            pairs, changed_here = _match(archive, lookup, group, is_rewriting=False)
+            pairs, changed_here = _match(contents, lookup, group, is_rewriting=False)
             kept += len(pairs)
             changed += changed_here
             yield from pairs.items()
     if proven is None:
         return
-    if changed and _is_rewriting(archive, target, proven, kept, changed):
+    if changed and _is_rewriting(contents, proven, kept, changed):
         lookup.try_again()
         while groups := lookup.groups(_STEP):
             for group in groups:
-                yield from _match(archive, lookup, group, is_rewriting=True)[0].items()
+                yield from _match(contents, lookup, group, is_rewriting=True)[0].items()
     # Some servers answer HEADER.FIELDS with less than the header has: then its content tells.
     if not lookup.leave_to_content(NO_HEADERS, _DELETED):
         return
-    _fetch_contents(target, lookup, _LAST_RESORT)
+    _fetch_contents(contents, lookup, _LAST_RESORT)
     while groups := lookup.groups(_STEP):
         for group in groups:
-            yield from _match(archive, lookup, group, is_rewriting=False)[0].items()
+            yield from _match(contents, lookup, group, is_rewriting=False)[0].items()
 
 
-def _fetch_contents(target: MailTarget, lookup: Lookup, most: int | None = None) -> None:
+def _fetch_contents(contents: _Contents, lookup: Lookup, most: int | None = None) -> None:
     """Have the target hand out what agrees with anything that is looked for."""
     asked = 0
     while (most is None or asked < most) and (uids := lookup.candidates(_STEP)):
@@ -290,13 +328,12 @@ def _fetch_contents(target: MailTarget, lookup: Lookup, most: int | None = None)
         for among in uid_sets(uids, _CONTENTS_A_COMMAND):
             lookup.contents(
                 (uid, (content.exact, content.tidy, content.body))
-                for uid, content in target.contents(among)
+                for uid, content in contents.theirs(among)
             )
 
 
 def _is_rewriting(
-    archive: Archive,
-    target: MailTarget,
+    contents: _Contents,
     proven: Iterable[tuple[int, int]],
     kept: int,
     changed: int,
@@ -305,23 +342,24 @@ def _is_rewriting(
 
     One message that differs is another message; several are a habit of the server.
     """
-    for is_kept in _samples(archive, target, proven):
+    for is_kept in _samples(contents, proven):
         kept += is_kept
         changed += not is_kept
     return changed >= 2 and changed > kept
 
 
 def _match(
-    archive: Archive, lookup: Lookup, group: tuple[str, int | None], *, is_rewriting: bool
+    contents: _Contents, lookup: Lookup, group: tuple[str, int | None], *, is_rewriting: bool
 ) -> tuple[dict[int, int], int]:
     sought = lookup.sought_of(*group)
-    messages = {m.id: m for m in archive.index.some(each.message_id for each in sought)}
+    ids = [each.message_id for each in sought]
+    messages = {m.id: m for m in contents.archive.index.some(ids)}
     matched = match(
         [
             Ours(
                 each.message_id,
                 messages[each.message_id].size or 0,
-                archived_content(archive, messages[each.message_id]),
+                contents.ours(messages[each.message_id]),
                 each.lowest_uid,
                 each.uid,
             )
@@ -339,15 +377,13 @@ def _match(
     return matched.pairs, matched.changed
 
 
-def _samples(
-    archive: Archive, target: MailTarget, proven: Iterable[tuple[int, int]]
-) -> Iterator[bool]:
+def _samples(contents: _Contents, proven: Iterable[tuple[int, int]]) -> Iterator[bool]:
     """Yield, for messages whose place is known, whether the server has kept their content."""
     for message_id, uid in proven:
-        message = archive.index.message(message_id)
-        there = dict(target.contents(b"%d" % uid)).get(uid)
+        message = contents.archive.index.message(message_id)
+        there = dict(contents.theirs(b"%d" % uid)).get(uid)
         if message is not None and there is not None:
-            yield archived_content(archive, message).body == there.body
+            yield contents.ours(message).body == there.body
 
 
 def _record_found(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from importer.digest import Content
     from importer.folders import TargetFolders
+    from importer.mime import Likeness
     from waystation.imap import Selected
     from waystation.wire import Described, Tagged
 
@@ -23,30 +24,14 @@ class Window:
     octets: int
 
 
-class MailTarget(Protocol):
-    """A mailbox that messages are appended to; nothing is ever removed from it.
+class LookingTarget(Protocol):
+    """A mailbox that is looked into; ``remove`` is for a rollback alone.
 
-    Every method may raise ``ConnectionLostError`` or ``ProtocolError``; the target is then of
-    no more use, and a new one is opened. One folder is open at a time.
+    One folder is open at a time.
     """
-
-    @property
-    def window(self) -> Window:
-        """What this target bears; one message means: send, wait, send."""
-
-    @property
-    def limit(self) -> int | None:
-        """Octets of the largest message it takes (RFC 7889); None where it does not say."""
 
     def folders(self) -> TargetFolders:
         """Return what is there, and how names are built."""
-
-    def create(self, levels: tuple[str, ...]) -> None:
-        """Create a folder; that it exists already is success.
-
-        Raises:
-            RefusedError: it is not there afterwards.
-        """
 
     def open(self, levels: tuple[str, ...], *, read_only: bool = False) -> Selected:
         """Open a folder.
@@ -64,6 +49,47 @@ class MailTarget(Protocol):
     def contents(self, uids: bytes) -> Iterator[tuple[int, Content]]:
         """Yield UID and content of the messages of a UID set, as far as they are handed out."""
 
+    def likenesses(self, uids: bytes) -> Iterator[tuple[int, Likeness]]:
+        """Yield UID and decoded content of the messages of a UID set, as far as handed out."""
+
+    def remove(self, uids: bytes) -> None:
+        """Remove exactly the messages of a UID set from the open folder, for good.
+
+        Raises:
+            RefusedError: the server does not do it, or cannot without removing others.
+        """
+
+
+class MailTarget(LookingTarget, Protocol):
+    """A mailbox that messages are appended to.
+
+    Every method may raise ``ConnectionLostError`` or ``ProtocolError``; the target is then of
+    no more use, and a new one is opened.
+    """
+
+    @property
+    def window(self) -> Window:
+        """What this target bears; one message means: send, wait, send."""
+
+    @property
+    def limit(self) -> int | None:
+        """Octets of the largest message it takes (RFC 7889); None where it does not say."""
+
+    @property
+    def must_renew(self) -> bool:
+        """Whether what we signed in with is about to expire: time for a new connection."""
+
+    @property
+    def rejected(self) -> int:
+        """How many commands were answered BAD on this connection."""
+
+    def create(self, levels: tuple[str, ...]) -> None:
+        """Create a folder; that it exists already is success.
+
+        Raises:
+            RefusedError: it is not there afterwards.
+        """
+
     def append(
         self,
         flags: Iterable[str],
@@ -72,6 +98,13 @@ class MailTarget(Protocol):
         size: int,
     ) -> bytes:
         """Begin to append exactly these octets to the open folder; return the command's tag."""
+
+    def store(self, uids: bytes, sign: Literal["+", "-"], flag: str) -> None:
+        """Give a flag to the messages of a UID set in the open folder, or take it away.
+
+        Raises:
+            RefusedError: the server does not do it.
+        """
 
     @property
     def last_tag(self) -> bytes:

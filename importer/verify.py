@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from importer.remade import (
+    CONTENT,
+    HEADERS,
+    compare_remade,
+    differing_headers,
+    is_sampled,
+)
 from importer.settle import archived_content, fingerprint_of, settle
 from store.finding import Cause, Finding
 from store.headers import fingerprint
@@ -16,8 +24,10 @@ from waystation.wire import uid_sets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
-    from importer.target import MailTarget
+    from importer.house import HouseRules
+    from importer.target import LookingTarget
     from store.archive import Archive
     from store.finding import Compared
     from store.index import ArchivedMessage
@@ -28,21 +38,41 @@ if TYPE_CHECKING:
 _MESSAGES_A_COMMAND = 200
 
 
+RECEIVED, FLAGS, SIZE = "received", "flags", "size"
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """One verification: what is compared with what, and how closely."""
+
+    archive: Archive
+    mail_target: LookingTarget
+    target: Target
+    progress: Progress
+    compared: Compared
+    house: HouseRules | None
+    deep: bool
+
+
 def verify(
     archive: Archive,
-    mail_target: MailTarget,
+    mail_target: LookingTarget,
     target: Target,
     progress: Progress,
     compared: Compared,
     *,
+    house: HouseRules | None = None,
     deep: bool = False,
 ) -> Iterator[Finding]:
     """Yield every difference between what the ledger says arrived and what is there.
 
     Each message is looked up by its UID; headers, size, INTERNALDATE and flags are compared.
     Where size or headers seem to differ, and with ``deep`` always, the content is fetched and
-    compared, CR, NUL and the last line end apart. What agrees becomes ``verified``.
+    compared, CR, NUL and the last line end apart. A ``house`` makes its own MIME: there, decoded
+    text and attachments are compared, of a sample, or with ``deep`` of all. What agrees becomes
+    ``verified``.
     """
+    check = _Check(archive, mail_target, target, progress, compared, house, deep)
     mail_target.folders()  # so that folders are opened by the names the server gave them
     unsent = archive.transfers.unsent_totals(target.id)
     folders = archive.index.folders()
@@ -50,7 +80,7 @@ def verify(
     progress.expect(sum(names.values()))
     for name, count in names.items():
         progress.folder(name, count)
-        yield from _folder(archive, mail_target, target, name, progress, compared, deep=deep)
+        yield from _folder(check, name)
     for folder in folders:
         if folder.id in unsent:
             for number in archive.transfers.unsent(target.id, folder.id):
@@ -63,53 +93,49 @@ def verify(
             yield _about(message, Cause.NOT_SENT, "in doubt; run import to settle it")
 
 
-def _folder(
-    archive: Archive,
-    mail_target: MailTarget,
-    target: Target,
-    name: str,
-    progress: Progress,
-    compared: Compared,
-    *,
-    deep: bool,
-) -> Iterator[Finding]:
+def _folder(check: _Check, name: str) -> Iterator[Finding]:
+    archive, target_id, mail_target = check.archive, check.target.id, check.mail_target
+    compared = check.compared
     try:
         selected = mail_target.open(split_name(name), read_only=True)
         uidvalidity = selected.state.uidvalidity
-        if strays := archive.transfers.strays(target.id, name, uidvalidity):
+        if strays := archive.transfers.strays(target_id, name, uidvalidity):
             # The folder was renumbered, or never said the UIDs: find them by what they are.
-            settle(archive, mail_target, selected, target.id, name, strays)
+            settle(archive, mail_target, selected, target_id, name, strays, house=check.house)
     except RefusedError as error:
         if error.retriable:
             raise
-        yield from _unopened(archive, target, name, error, compared)
+        yield from _unopened(archive, check.target, name, error, compared)
         return
     ours_there = 0
-    waiting = iter(archive.transfers.arrived(target.id, name))
+    waiting = iter(archive.transfers.arrived(target_id, name))
     while ids := list(islice(waiting, _MESSAGES_A_COMMAND)):
-        group = archive.transfers.some(target.id, ids)
+        group = archive.transfers.some(target_id, ids)
         here = {t.uid for t in group if t.uid is not None and t.uidvalidity == uidvalidity}
-        there = _described(mail_target, sorted(here)) if selected.state.exists else {}
+        there = described(mail_target, sorted(here)) if selected.state.exists else {}
         ours_there += len(there)
-        verified: list[int] = []
+        verified: list[tuple[int, tuple[str, ...]]] = []
         differing: list[int] = []
         messages = {message.id: message for message in archive.index.some(ids)}
         for transfer in group:
             message = messages[transfer.message_id]
             is_here = transfer.uidvalidity == uidvalidity
             found = there.get(transfer.uid or 0) if is_here else None
-            differences = list(_compare(archive, mail_target, transfer, message, found, deep=deep))
+            passed: list[str] = []
+            differences = list(_compare(check, transfer, message, found, passed))
             compared.messages += 1
+            for level in passed:
+                compared.passed[level] += 1
             if differences:
                 compared.different += 1
                 differing.append(message.id)
                 yield from differences
             else:
                 compared.equal += 1
-                verified.append(message.id)
-            progress.advance(1, message.size or 0)
-        archive.transfers.verified(target.id, verified)
-        archive.transfers.differing(target.id, differing)
+                verified.append((message.id, tuple(passed)))
+            check.progress.advance(1, message.size or 0)
+        archive.transfers.verified(target_id, verified)
+        archive.transfers.differing(target_id, differing)
     compared.others += max(0, selected.state.exists - ours_there)
 
 
@@ -132,7 +158,7 @@ def _unopened(
         yield Finding(Cause.FOLDER, source, None, None, text)
 
 
-def _described(mail_target: MailTarget, uids: list[int]) -> dict[int, Described]:
+def described(mail_target: LookingTarget, uids: list[int]) -> dict[int, Described]:
     """Return what the open folder shows of these UIDs.
 
     Exchange answers NO and a part where one is gone, others leave some out: what did not come
@@ -156,56 +182,78 @@ def _described(mail_target: MailTarget, uids: list[int]) -> dict[int, Described]
 
 
 def _compare(
-    archive: Archive,
-    mail_target: MailTarget,
+    check: _Check,
     transfer: Transfer,
     message: ArchivedMessage,
     found: Described | None,
-    *,
-    deep: bool,
+    passed: list[str],
 ) -> Iterator[Finding]:
+    """Yield in what a message differs; note in ``passed`` in what it does not."""
     if found is None:
         place = f"{transfer.folder}, UID {transfer.uid}" if transfer.uid else transfer.folder
         yield _about(message, Cause.MISSING, f"not in the target any more ({place})")
         return
     there = found.message
-    lost = set(transfer.lost)
-    expected = {*message.flags, *message.keywords} - lost
+    expected = {*message.flags, *message.keywords} - set(transfer.lost)
     actual = {*there.flags, *there.keywords}
-    if expected != actual:
+    if expected == actual:
+        passed.append(FLAGS)
+    else:
         yield _about(message, Cause.FLAGS, flags_text(expected, actual))
-    if message.internaldate is not None and received_of(there.internaldate) != received_of(
-        message.internaldate
-    ):
+    date = transfer.internaldate or message.internaldate
+    if date is None or _is_same_time(date, there.internaldate, check.house):
+        passed.append(RECEIVED)
+    else:
         said = there.internaldate.isoformat() if there.internaldate else "none"
-        text = f"INTERNALDATE is {said}, archived {message.internaldate.isoformat()}"
+        text = f"INTERNALDATE is {said}, archived {date.isoformat()}"
         yield _about(message, Cause.DATE, text)
-    agrees = fingerprint(found.header) == fingerprint_of(archive, message)
-    if deep or not agrees or found.size != message.size:
-        yield from _compare_content(archive, mail_target, message, there.uid, has_header=agrees)
+    if check.house is not None:
+        for cause, text in compare_remade(
+            check.archive,
+            check.mail_target,
+            check.house,
+            transfer,
+            message,
+            found,
+            passed,
+            with_content=check.deep or is_sampled(message, transfer),
+        ):
+            yield _about(message, cause, text)
+        return
+    agrees = fingerprint(found.header) == fingerprint_of(check.archive, message)
+    if check.deep or not agrees or found.size != message.size:
+        yield from _compare_content(check, message, there.uid, passed, has_header=agrees)
+    else:
+        passed += (HEADERS, SIZE)
+
+
+def _is_same_time(date: datetime, there: datetime | None, house: HouseRules | None) -> bool:
+    """Whether two dates are one instant; a house may round the second."""
+    first, second = received_of(date), received_of(there)
+    if first is None or second is None:
+        return False
+    return abs(first - second) <= (0 if house is None else 1)
 
 
 def _compare_content(
-    archive: Archive,
-    mail_target: MailTarget,
-    message: ArchivedMessage,
-    uid: int,
-    *,
-    has_header: bool,
+    check: _Check, message: ArchivedMessage, uid: int, passed: list[str], *, has_header: bool
 ) -> Iterator[Finding]:
     """Yield where the content differs, or the header if it is said to.
 
     Some servers do not find a field such as ``Subject : x`` in the header that they hold.
     """
-    there = dict(mail_target.contents(b"%d" % uid)).get(uid)
-    ours = archived_content(archive, message)
+    there = dict(check.mail_target.contents(b"%d" % uid)).get(uid)
+    ours = archived_content(check.archive, message)
     if there is not None and (there.exact == ours.exact or there.tidy == ours.tidy):
+        passed += (HEADERS, CONTENT)
         return
     if not has_header:
         yield _about(message, Cause.HEADER, "Message-ID, Date, From or Subject differ")
     elif there is None:
+        passed.append(HEADERS)
         yield _about(message, Cause.CONTENT, "the target does not hand it out")
     else:
+        passed.append(HEADERS)
         text = f"the content differs (sha256 {there.exact}, archived {ours.exact})"
         yield _about(message, Cause.CONTENT, text)
 
@@ -224,6 +272,36 @@ def _not_sent(
     state = transfer.state if transfer is not None else TransferState.PENDING
     reply = f": {transfer.reply}" if transfer is not None and transfer.reply else ""
     yield _about(message, Cause.NOT_SENT, f"{state}{reply}")
+
+
+def is_as_sent(
+    archive: Archive,
+    transfer: Transfer,
+    message: ArchivedMessage,
+    found: Described,
+    house: HouseRules | None,
+    *,
+    is_begun: bool,
+) -> str | None:
+    """Return in what a message in the target is not as it was sent; None where in nothing.
+
+    Where its removal was begun, it may be marked as deleted.
+    """
+    sent = {*(transfer.flags or message.flags), *(transfer.keywords or message.keywords)}
+    expected = sent - set(transfer.lost)
+    actual = {*found.message.flags, *found.message.keywords}
+    if is_begun:
+        actual.discard("\\Deleted")
+    if expected != actual:
+        return flags_text(expected, actual)
+    date = transfer.internaldate or message.internaldate
+    if date is not None and not _is_same_time(date, found.message.internaldate, house):
+        return "its received date is another one"
+    if house is not None:
+        differing = differing_headers(archive, house, transfer, message, found)
+        return f"{', '.join(differing)} differ" if differing else None
+    is_same = fingerprint(found.header) == fingerprint_of(archive, message)
+    return None if is_same else "Message-ID, Date, From or Subject differ"
 
 
 def flags_text(expected: set[str], actual: set[str]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -45,5 +46,7 @@ class Compared:
     """Messages that the archive knows of."""
     equal: int = 0
     different: int = 0
+    passed: Counter[str] = field(default_factory=Counter)
+    """How many messages were found the same in headers, received, flags, size and content."""
     others: int = 0
     """Messages on the server that are no business of this archive."""

@@ -124,6 +124,10 @@ CREATE TABLE transfers (
     reply TEXT,
     lost TEXT NOT NULL DEFAULT '[]',
     repairs TEXT NOT NULL DEFAULT '[]',
+    flags TEXT,
+    keywords TEXT,
+    internaldate TEXT,
+    passed TEXT NOT NULL DEFAULT '[]',
     changed_at TEXT NOT NULL,
     PRIMARY KEY (message_id, target_id)
 ) STRICT, WITHOUT ROWID

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 from array import array
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from store.index import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,6 +48,19 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Repair:
+    """One change in the octets that were sent; the archive's file stays as it is."""
+
+    step: str
+    """The kind of change, such as ``long-lines``."""
+    what: str
+    """What was changed, in one sentence."""
+    before: str
+    """The sha256 of the whole message before the change, in hex."""
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """One message on its way into one target."""
 
@@ -62,7 +77,26 @@ class Transfer:
     reply: str | None = None
     lost: tuple[str, ...] = ()
     """What could not be carried: keywords and flags the target does not keep."""
-    repairs: tuple[str, ...] = ()
+    repairs: tuple[Repair, ...] = ()
+    flags: tuple[str, ...] | None = None
+    """The source's flags that the target was last brought up to; None before anything was sent."""
+    keywords: tuple[str, ...] | None = None
+    internaldate: datetime | None = None
+    """The date that was sent in place of the message's own; None where that was sent."""
+    passed: tuple[str, ...] = ()
+    """In what the last verification found it the same: headers, received, flags, size, content."""
+
+    def undone(self, reply: str | None = None) -> Transfer:
+        """Return the same where nothing of it is in the target, and it is to be sent again."""
+        return Transfer(
+            self.message_id,
+            self.target_id,
+            TransferState.PENDING,
+            self.folder,
+            self.attempts,
+            self.uidnext_before,
+            reply=reply,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +110,12 @@ class MappedFolder:
     """Whether what lay in the target's folder before our first APPEND has been taken note of."""
 
 
+BEING_REMOVED = "is being removed again by rollback"
+REMOVED = "removed again by rollback"
+
 _TRANSFER = """
 SELECT message_id, target_id, state, folder, attempts, uidnext_before, uidvalidity, uid, reply,
-    lost, repairs
+    lost, repairs, flags, keywords, internaldate, passed
 FROM transfers
 """
 
@@ -333,6 +370,24 @@ class Transfers:
         """Return a message's transfers into all targets."""
         return self._transfers("WHERE message_id = ?", (message_id,))
 
+    def with_other_flags(self, target_id: int) -> dict[str, array[int]]:
+        """Return what has arrived, and whose flags on the source are others since.
+
+        By the target's folder, each ascending by UID.
+        """
+        found: dict[str, array[int]] = {}
+        for folder, message_id in self._database.rows(
+            "SELECT t.folder, t.message_id FROM transfers AS t"
+            " JOIN messages AS m ON m.id = t.message_id"
+            " WHERE t.target_id = ? AND t.state IN ('appended', 'verified', 'already_there')"
+            " AND t.uid IS NOT NULL AND t.flags IS NOT NULL"
+            " AND (t.flags != m.flags OR t.keywords != m.keywords)"
+            " ORDER BY t.folder, t.uid",
+            (target_id,),
+        ):
+            found.setdefault(folder, array("Q")).append(message_id)
+        return found
+
     # From state to state
 
     def record(self, sent: Iterable[Transfer], outcomes: Iterable[Transfer]) -> None:
@@ -341,11 +396,14 @@ class Transfers:
         with self._database.atomic():
             self._database.execute_many(
                 "INSERT INTO transfers (message_id, target_id, state, folder, uidvalidity, uid,"
-                " reply, lost, repairs, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " reply, lost, repairs, flags, keywords, internaldate, changed_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (message_id, target_id) DO UPDATE SET state = excluded.state,"
                 " folder = excluded.folder, uidvalidity = excluded.uidvalidity,"
                 " uid = excluded.uid, reply = excluded.reply, lost = excluded.lost,"
-                " repairs = excluded.repairs, changed_at = excluded.changed_at",
+                " repairs = excluded.repairs, flags = excluded.flags,"
+                " keywords = excluded.keywords, internaldate = excluded.internaldate,"
+                " changed_at = excluded.changed_at",
                 (
                     (
                         transfer.message_id,
@@ -355,23 +413,24 @@ class Transfers:
                         transfer.uidvalidity,
                         transfer.uid,
                         transfer.reply,
-                        _array(transfer.lost),
-                        _array(transfer.repairs),
+                        *_texts(transfer),
                         now,
                     )
                     for transfer in outcomes
                 ),
             )
-            # What is lost on the way goes with the intent: its answer may never come.
+            # What is changed and lost on the way goes with the intent: its answer may never come.
             self._database.execute_many(
                 "INSERT INTO transfers (message_id, target_id, state, folder, attempts,"
-                " uidnext_before, uidvalidity, lost, changed_at)"
-                " VALUES (?, ?, 'sending', ?, 1, ?, ?, ?, ?)"
+                " uidnext_before, uidvalidity, lost, repairs, flags, keywords, internaldate,"
+                " changed_at) VALUES (?, ?, 'sending', ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (message_id, target_id) DO UPDATE SET state = 'sending',"
                 " folder = excluded.folder, attempts = attempts + 1,"
                 " uidnext_before = excluded.uidnext_before,"
                 " uidvalidity = excluded.uidvalidity, uid = NULL, reply = NULL,"
-                " lost = excluded.lost, changed_at = excluded.changed_at",
+                " lost = excluded.lost, repairs = excluded.repairs, flags = excluded.flags,"
+                " keywords = excluded.keywords, internaldate = excluded.internaldate,"
+                " changed_at = excluded.changed_at",
                 (
                     (
                         transfer.message_id,
@@ -379,26 +438,50 @@ class Transfers:
                         transfer.folder,
                         transfer.uidnext_before,
                         transfer.uidvalidity,
-                        _array(transfer.lost),
+                        *_texts(transfer),
                         now,
                     )
                     for transfer in sent
                 ),
             )
 
-    def verified(self, target_id: int, message_ids: Iterable[int]) -> None:
-        """Record that these were found in the target as they should be."""
+    def carried(self, target_id: int, messages: Iterable[tuple[int, tuple[str, ...]]]) -> None:
+        """Record that the target was brought up to the flags that the source has now.
+
+        ``messages`` are ids, each with what could not be carried.
+        """
         self._database.execute_many(
-            "UPDATE transfers SET state = 'verified', changed_at = ?"
-            " WHERE target_id = ? AND message_id = ? AND state = 'appended'",
-            ((self._now(), target_id, message_id) for message_id in message_ids),
+            "UPDATE transfers SET lost = ?, (flags, keywords) ="
+            " (SELECT flags, keywords FROM messages WHERE id = message_id)"
+            " WHERE target_id = ? AND message_id = ?",
+            ((words(lost), target_id, number) for number, lost in messages),
+        )
+
+    def removing(self, target_id: int, message_ids: Iterable[int]) -> None:
+        """Record that these are about to be removed from the target by the user's wish."""
+        self._database.execute_many(
+            "UPDATE transfers SET reply = ?, changed_at = ? WHERE target_id = ? AND message_id = ?",
+            ((BEING_REMOVED, self._now(), target_id, number) for number in message_ids),
+        )
+
+    def verified(self, target_id: int, messages: Iterable[tuple[int, tuple[str, ...]]]) -> None:
+        """Record that these were found in the target as they should be: ids, and in what."""
+        now = self._now()
+        self._database.execute_many(
+            "UPDATE transfers SET passed = ?,"
+            " state = CASE state WHEN 'appended' THEN 'verified' ELSE state END,"
+            " changed_at = ? WHERE target_id = ? AND message_id = ?"
+            " AND state IN ('appended', 'verified', 'already_there')",
+            ((words(passed), now, target_id, number) for number, passed in messages),
         )
 
     def differing(self, target_id: int, message_ids: Iterable[int]) -> None:
         """Record that these are not, or no longer, in the target as they should be."""
         self._database.execute_many(
-            "UPDATE transfers SET state = 'appended', changed_at = ?"
-            " WHERE target_id = ? AND message_id = ? AND state = 'verified'",
+            "UPDATE transfers SET passed = '[]',"
+            " state = CASE state WHEN 'verified' THEN 'appended' ELSE state END, changed_at = ?"
+            " WHERE target_id = ? AND message_id = ?"
+            " AND state IN ('appended', 'verified', 'already_there')",
             ((self._now(), target_id, message_id) for message_id in message_ids),
         )
 
@@ -426,8 +509,16 @@ class Transfers:
         return [_transfer(row) for row in self._database.rows(_TRANSFER + where, values)]
 
 
-def _array(words: tuple[str, ...]) -> str:
-    return json.dumps(words, ensure_ascii=False) if words else "[]"
+def _texts(transfer: Transfer) -> tuple[str | None, ...]:
+    """Return what is lost, repairs, flags, keywords and date as they are stored."""
+    repairs = [asdict(each) for each in transfer.repairs]
+    return (
+        words(transfer.lost),
+        json.dumps(repairs, ensure_ascii=False) if repairs else "[]",
+        None if transfer.flags is None else words(transfer.flags),
+        None if transfer.keywords is None else words(transfer.keywords),
+        None if transfer.internaldate is None else transfer.internaldate.isoformat(),
+    )
 
 
 def _transfer(row: tuple[Any, ...]) -> Transfer:
@@ -442,5 +533,9 @@ def _transfer(row: tuple[Any, ...]) -> Transfer:
         uid=row[7],
         reply=row[8],
         lost=tuple(json.loads(row[9])),
-        repairs=tuple(json.loads(row[10])),
+        repairs=tuple(Repair(**each) for each in json.loads(row[10])),
+        flags=None if row[11] is None else tuple(json.loads(row[11])),
+        keywords=None if row[12] is None else tuple(json.loads(row[12])),
+        internaldate=None if row[13] is None else datetime.fromisoformat(row[13]),
+        passed=tuple(json.loads(row[14])),
     )

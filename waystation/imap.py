@@ -360,12 +360,20 @@ class ImapSession:
         """
         try:
             self.wire.converse(b"CREATE " + quoted(wire_name))
-        except RefusedError:
+        except RefusedError as error:
+            if error.retriable:
+                raise  # who is told to wait asks nothing more
             # RFC 5530 ALREADYEXISTS is not said by all: look instead of reading words.
-            if not any(folder.wire_name == wire_name for folder in self.folders()):
+            if not any(self._is_same(folder.wire_name, wire_name) for folder in self.folders()):
                 raise
-        with suppress(RefusedError):
+        with _unless_it_passes():
             self.wire.converse(b"SUBSCRIBE " + quoted(wire_name))
+
+    def _is_same(self, one: bytes, other: bytes) -> bool:
+        """Whether two names are one folder; to Exchange, names that differ in case are."""
+        if one == other or not self.is_exchange:
+            return one == other
+        return _decoded(one).casefold() == _decoded(other).casefold()
 
     def uids(self, criteria: bytes = b"ALL") -> list[int]:
         """Return the UIDs in the open folder that meet IMAP search criteria, ascending."""
@@ -409,7 +417,7 @@ class ImapSession:
         namespace: Namespace | None = None
         if self.has("NAMESPACE"):
             # Exchange takes a sign-in to a mailbox that it does not open: this is how it shows.
-            with suppress(RefusedError), self._mailbox_opens():
+            with _unless_it_passes(), self._mailbox_opens():
                 for name, tokens in self.wire.untagged(b"NAMESPACE"):
                     if name == b"NAMESPACE":
                         namespace = _personal(tokens)
@@ -446,6 +454,16 @@ def _believed(announced: frozenset[str]) -> frozenset[str]:
     return frozenset(
         word for word in announced if word in _EXCHANGE_CAN or word.startswith("AUTH=")
     )
+
+
+@contextmanager
+def _unless_it_passes() -> Iterator[None]:
+    """Go on without a command that was refused, unless the server asks to wait with all."""
+    try:
+        yield
+    except RefusedError as error:
+        if error.retriable:
+            raise
 
 
 @contextmanager

@@ -26,9 +26,11 @@ class Patience:
         progress: Progress,
         sleep: Callable[[float], None] = time.sleep,
         delays: tuple[float, ...] = _DELAYS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._progress = progress
         self._sleep = sleep
+        self.clock = clock
         self._delays = delays
         self._failures = 0
 

@@ -143,6 +143,8 @@ class Wire:
         self._largest = largest_message
         self._count = 0
         self._ended: deque[Tagged] = deque()
+        self.rejected = 0
+        """How many commands were answered BAD."""
         self.last_tag = b""
         """The tag of the last APPEND that was begun, also where the connection broke in it."""
 
@@ -422,7 +424,9 @@ class Wire:
             match = _TAGGED.fullmatch(line)
             if match is None:
                 raise self._no_answer(line)
-            return Tagged(match[1], match[2].decode().upper(), self._stream.words(match[3] or b""))
+            status = match[2].decode().upper()
+            self.rejected += status == "BAD"
+            return Tagged(match[1], status, self._stream.words(match[3] or b""))
         match = _UNTAGGED.match(line)
         if match is None:
             raise self._no_answer(line)

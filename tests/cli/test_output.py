@@ -196,3 +196,24 @@ def _all_of(terminal: int) -> str:
     finally:
         os.close(terminal)
     return b"".join(parts).decode()
+
+
+def test_a_pause_counts_down_and_pauses_so_far_make_the_rest_longer() -> None:
+    now = 0.0
+    counter = Counter(lambda: now)
+    counter.expected = 200
+    for _ in range(100):
+        now += 1
+        counter.add(1, 100)
+    assert counter.rest == "1 min 40 s"
+
+    counter.pause(300)
+    now += 30
+    assert "pause 4 min 30 s" in counter.short()
+    now += 270
+    for _ in range(60):
+        now += 1
+        counter.add(1, 100)
+
+    assert "pause" not in counter.short()
+    assert counter.rest == "1 min 55 s"

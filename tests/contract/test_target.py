@@ -34,7 +34,13 @@ FAKES: dict[str, dict[str, object]] = {
 
 
 @pytest.fixture(
-    params=["twin", *FAKES, pytest.param("dovecot", marks=pytest.mark.server), "one by one"]
+    params=[
+        "twin",
+        *FAKES,
+        pytest.param("dovecot", marks=pytest.mark.server),
+        "one by one",
+        "careful",
+    ]
 )
 def target(request: pytest.FixtureRequest) -> Iterator[MailTarget]:
     """One target of each kind, signed in, with an empty INBOX."""
@@ -48,8 +54,9 @@ def target(request: pytest.FixtureRequest) -> Iterator[MailTarget]:
             yield stack.enter_context(connect())
         else:
             running = stack.enter_context(server(None, **FAKES.get(request.param, {})))
-            pipelined = request.param != "one by one"
-            yield stack.enter_context(connector(running.port, pipelined=pipelined)())
+            pipelined, is_careful = request.param != "one by one", request.param == "careful"
+            connect = connector(running.port, pipelined=pipelined, is_careful=is_careful)
+            yield stack.enter_context(connect())
 
 
 def send(target: MailTarget, *bodies: bytes, flags: tuple[str, ...] = ()) -> list[str]:

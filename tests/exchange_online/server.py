@@ -38,7 +38,9 @@ class ExchangeOnline:
 
     ``verify`` returns the claims of a token whose signature is good, else raises ValueError.
     ``clock`` gives seconds since 1970: token expiry, throttling and lag go by it. ``scale``
-    multiplies every duration that the server acts out or announces. With an ``authority`` the
+    multiplies every duration that the server acts out or announces;
+    ``lapse`` is how many real seconds pass while the clock goes on by one, where the client lives
+    by that clock too. With an ``authority`` the
     certificate is one of its own, so that a client trusts one file for several servers.
 
     A fault of the simulator itself is raised when the context ends. Ask for the octets of large
@@ -51,6 +53,7 @@ class ExchangeOnline:
         *,
         seed: int = 1,
         scale: float = 1.0,
+        lapse: float = 1.0,
         verify: Callable[[str], Mapping[str, object]],
         clock: Callable[[], float] = time.time,
         log_file: Path | None = None,
@@ -59,6 +62,7 @@ class ExchangeOnline:
         self.profile = profile
         self.seed = seed
         self.scale = scale
+        self._lapse = lapse
         self.verify = verify
         self.clock = clock
         self.chance = Chance(seed)
@@ -146,7 +150,7 @@ class ExchangeOnline:
 
     def wait(self, seconds: float) -> None:
         """Wait a duration of the profile's, scaled; ends early when the server stops."""
-        self._stopping.wait(seconds * self.scale)
+        self._stopping.wait(seconds * self.scale * self._lapse)
 
     # What sessions report
 

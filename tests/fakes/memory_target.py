@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from importer.digest import Content, Digest
 from importer.folders import TargetFolders
+from importer.mime import MimeDigest
 from importer.target import Window
 from tests.fakes.mailbox import FakeFolder, FakeMessage, FakeUser, FolderNameError, Mailboxes
 from waystation.errors import ConnectionLostError, RefusedError
@@ -23,7 +24,9 @@ from waystation.wire import Described, Tagged
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
-    from typing import BinaryIO
+    from typing import BinaryIO, Literal
+
+    from importer.mime import Likeness
 
 
 WINDOW = Window(8, 100_000)
@@ -126,6 +129,14 @@ class MemoryTarget:
     def limit(self) -> int | None:
         return self._server.limit
 
+    @property
+    def must_renew(self) -> bool:
+        return False
+
+    @property
+    def rejected(self) -> int:
+        return 0
+
     def folders(self) -> TargetFolders:
         self._demand_line()
         folders = tuple(
@@ -184,6 +195,21 @@ class MemoryTarget:
             digest = Digest()
             digest.write(message.body)
             yield message.uid, digest.content
+
+    def store(self, uids: bytes, sign: Literal["+", "-"], flag: str) -> None:
+        for message in self._chosen(uids):
+            (message.flags.add if sign == "+" else message.flags.discard)(flag)
+
+    def likenesses(self, uids: bytes) -> Iterator[tuple[int, Likeness]]:
+        for message in self._chosen(uids):
+            digest = MimeDigest()
+            digest.write(message.body)
+            yield message.uid, digest.likeness
+
+    def remove(self, uids: bytes) -> None:
+        assert self._folder is not None
+        for message in self._chosen(uids):
+            self._folder.messages.remove(message)
 
     @property
     def last_tag(self) -> bytes:

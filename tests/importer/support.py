@@ -117,9 +117,12 @@ class Mail:
         return self.archive.path / message.path
 
     def replay(
-        self, connect: Callable[[], AbstractContextManager[MailTarget]], **options: object
+        self,
+        connect: Callable[[], AbstractContextManager[MailTarget]],
+        patience: Patience | None = None,
+        **options: object,
     ) -> Imported:
-        patience = Patience(self.listener, sleep=self.slept.append)
+        patience = patience or Patience(self.listener, sleep=self.slept.append)
         return replay(
             self.archive,
             connect,
@@ -177,6 +180,7 @@ def connector(
     password: str = "secret",
     *,
     pipelined: bool = True,
+    is_careful: bool = False,
     ca_file: Path | None = None,
 ) -> Callable[[], AbstractContextManager[MailTarget]]:
     """Return what opens a connection to a port on the loopback interface, encrypted if it can."""
@@ -186,6 +190,6 @@ def connector(
     def connect() -> Iterator[MailTarget]:
         connection = Connection(ca_file, allow_plaintext=True, timeout=10)
         with ImapSession.open(account, password, connection) as session:
-            yield ImapTarget(session, pipelined=pipelined)
+            yield ImapTarget(session, pipelined=pipelined, is_careful=is_careful)
 
     return connect

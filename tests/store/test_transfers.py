@@ -55,9 +55,10 @@ def test_a_message_goes_from_sending_to_appended_to_verified(
     assert (sending.attempts, sending.uidnext_before, sending.uidvalidity) == (1, 5, 9)
 
     transfers.record([], [outcome(message, target, TransferState.APPENDED, 5)])
-    transfers.verified(target.id, [message.id])
+    transfers.verified(target.id, [(message.id, ("headers", "flags"))])
 
     (verified,) = transfers.of_message(message.id)
+    assert verified.passed == ("headers", "flags")
     assert (verified.state, verified.uid, verified.attempts) == (TransferState.VERIFIED, 5, 1)
 
 

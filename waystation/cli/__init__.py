@@ -18,6 +18,8 @@ from waystation.cli import (
     importer,
     ledger,
     output,
+    plan,
+    rollback,
     servers,
     state,
     status,
@@ -41,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (export, check, importer, verify, status, ledger, servers):
+for command in (export, check, plan, importer, verify, rollback, status, ledger, servers):
     command.register(app)
 
 

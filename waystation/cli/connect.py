@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from waystation.cli import options
 from waystation.cli.secrets import PasswordSource, password_for
-from waystation.errors import UsageError, plain
+from waystation.errors import UsageError, WaystationError, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
     from store.archive import Archive, Description
     from store.transfers import Target
     from waystation.address import Account
+    from waystation.cli.output import Listener
     from waystation.imap import Connection, ImapSession
     from waystation.signin import Credential
+
+
+_PAUSES = 3
+"""So often is a pause granted before the first session is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +124,11 @@ class Sessions:
     closes the first session where nobody took it.
     """
 
-    def __init__(self, login: Login) -> None:
+    def __init__(self, login: Login, listener: Listener | None = None) -> None:
         self._login = login
-        self._first: ImapSession | None = login.session()
+        self._first: ImapSession | None = _patiently(login, listener)
+        self.is_exchange = self._first.is_exchange
+        """Whether the server is Exchange Online, whatever it was called."""
 
     def __enter__(self) -> Self:
         return self
@@ -143,11 +151,29 @@ class Sessions:
         from importer.imap_target import ImapTarget
 
         with self._next() as session:
-            yield ImapTarget(session, pipelined=pipelined)
+            yield ImapTarget(session, pipelined=pipelined, is_careful=self.is_exchange)
 
     def _next(self) -> ImapSession:
         session, self._first = self._first, None
         return session or self._login.session()
+
+
+def _patiently(login: Login, listener: Listener | None) -> ImapSession:
+    """Open a session; where the other side only asks for a pause, after that.
+
+    Raises:
+        WaystationError: it asked too often, or for something else.
+    """
+    for _ in range(_PAUSES):
+        try:
+            return login.session()
+        except WaystationError as error:
+            if error.backoff is None:
+                raise
+            if listener is not None:
+                listener.waiting(error.backoff, str(error))
+            time.sleep(error.backoff)
+    return login.session()
 
 
 def source_account(known: Description, named: str | None) -> Account:

@@ -84,7 +84,7 @@ def _export(
     numbers: dict[str, int] = {}
     with ExitStack() as stack:
         # Only when somebody lets us in does an archive come into being.
-        sessions = stack.enter_context(Sessions(login))
+        sessions = stack.enter_context(Sessions(login, listener))
         opened = stack.enter_context(
             Archive.create(archive, account.name, account.key)
             if is_new

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from waystation.cli import options, state
-from waystation.cli.text import escaped, json_line
+from waystation.cli.text import cell, json_line
 from waystation.errors import UsageError, plain
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _COLUMNS = (
     "folder", "uidvalidity", "uid", "sha256", "size", "internaldate", "flags", "keywords",
     "message_id", "state", "reason", "path", "last_seen",
 )  # fmt: skip
-_OF_TARGET = ("state", "folder", "uidvalidity", "uid", "lost", "repairs", "reply")
+_OF_TARGET = ("state", "folder", "uidvalidity", "uid", "lost", "repairs", "passed", "reply")
 
 
 class LedgerFormat(StrEnum):
@@ -140,7 +141,8 @@ def _row(message: ArchivedMessage, targets: dict[str, dict[str, Any]]) -> dict[s
 
 def _target_row(transfer: Transfer | None, folder: str | None) -> dict[str, Any]:
     if transfer is None:
-        nothing: dict[str, Any] = {"uidvalidity": None, "uid": None, "lost": [], "repairs": []}
+        nothing: dict[str, Any] = {"uidvalidity": None, "uid": None}
+        nothing |= {"lost": [], "repairs": [], "passed": []}
         return {"state": "pending", "folder": folder, **nothing, "reply": None}
     return {
         "state": transfer.state.value,
@@ -148,7 +150,8 @@ def _target_row(transfer: Transfer | None, folder: str | None) -> dict[str, Any]
         "uidvalidity": transfer.uidvalidity,
         "uid": transfer.uid,
         "lost": list(transfer.lost),
-        "repairs": list(transfer.repairs),
+        "repairs": [asdict(each) for each in transfer.repairs],
+        "passed": list(transfer.passed),
         "reply": transfer.reply,
     }
 
@@ -156,19 +159,9 @@ def _target_row(transfer: Transfer | None, folder: str | None) -> dict[str, Any]
 def _write_csv(rows: Iterable[dict[str, Any]], targets: list[str]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     titles = [*_COLUMNS, *(f"{target} {part}" for target in targets for part in _OF_TARGET)]
-    writer.writerow(map(_cell, titles))
+    writer.writerow(map(cell, titles))
     for row in rows:
         cells = [row[column] for column in _COLUMNS]
         for target in targets:
             cells += [row["targets"].get(target, {}).get(part) for part in _OF_TARGET]
-        writer.writerow(map(_cell, cells))
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, list):
-        value = " ".join(value)
-    if not isinstance(value, str):
-        return value
-    # A spreadsheet runs what begins so; these words come from whoever sent the mail.
-    guard = "'" if value.startswith(("=", "+", "-", "@")) else ""
-    return guard + escaped(value)
+        writer.writerow(map(cell, cells))

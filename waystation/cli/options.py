@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -84,6 +84,16 @@ Rate = Annotated[
         metavar="N",
         min=0,
         help="Messages per second at the most; 0 is no ceiling.",
+    ),
+]
+RateOfProvider = Annotated[
+    float | None,
+    typer.Option(
+        "--rate",
+        metavar="N",
+        min=0,
+        help="Messages per second at the most; 0 is no ceiling, which is usual but for Office 365,"
+        " where it is 4.",
     ),
 ]
 Json = Annotated[
@@ -184,7 +194,9 @@ def unpacked(command: Callable[..., int]) -> Callable[..., int]:
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, type[Any]] = {
-        name: kind for name, kind in hints.items() if name != "return" and kind is SignIn
+        name: kind
+        for name, kind in hints.items()
+        if name != "return" and isinstance(kind, type) and is_dataclass(kind)
     }
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():

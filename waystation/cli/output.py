@@ -21,6 +21,8 @@ _EVERY_JSON = 1.0
 _FRAME = 0.1
 _SPEED_OF = 60.0
 """Seconds of the past that the next ones are expected to be like."""
+_PAUSE = 10.0
+"""Seconds from which on a wait counts as a pause."""
 _LONGEST = 2000
 
 
@@ -85,6 +87,9 @@ class Counter:
         self.expected = 0
         self._clock = clock
         self._marks: list[tuple[float, int]] = [(clock(), 0)]
+        self._began = clock()
+        self._paused_until = self._began
+        self._has_paused = False
 
     def add(self, messages: int, size: int) -> None:
         """Count what was done just now."""
@@ -98,6 +103,16 @@ class Counter:
         while len(self._marks) > 2 and self._marks[1][0] < now - _SPEED_OF:
             del self._marks[0]
 
+    def pause(self, seconds: float) -> None:
+        """Take note that nothing will happen for a while."""
+        self._paused_until = self._clock() + seconds
+        self._has_paused = self._has_paused or seconds >= _PAUSE
+
+    @property
+    def pause_left(self) -> float:
+        """Seconds until a pause is over; 0 where there is none."""
+        return max(0.0, self._paused_until - self._clock())
+
     @property
     def rate(self) -> float:
         """Messages per second, of late."""
@@ -109,7 +124,11 @@ class Counter:
     def rest(self) -> str:
         """How long the rest takes, in words; empty where nobody can know."""
         left = self.expected - self.done
-        return duration_text(left / self.rate) if left > 0 and self.rate > 0 else ""
+        rate = self.rate
+        if self._has_paused:
+            # Where there were pauses there will be more: those so far count in.
+            rate = self.done / max(self._clock() - self._began, 0.001)
+        return duration_text(left / rate) if left > 0 and rate > 0 else ""
 
     def line(self) -> str:
         """Return all of it in words."""
@@ -124,6 +143,8 @@ class Counter:
         total = f"{self.expected:,}" if self.expected else ""
         done = f"{self.done:>{max(len(total), 1)},}" + (f"/{total}" if total else "")
         rest = f"{self.rest} left" if self.rest else ""
+        if self.pause_left:
+            rest = f"pause {duration_text(self.pause_left)}"
         return f"{done} {size_text(self.octets):>8} {rate_text(self.rate):>7}  {rest:<15}"
 
 
@@ -161,7 +182,8 @@ class Text:
             self.say(f"{self._folder}: {self._counter.line()}")
 
     def waiting(self, seconds: float, reason: str) -> None:
-        self.say(f"waiting {seconds:.0f} s: {reason}")
+        self._counter.pause(seconds)
+        self.say(f"waiting {duration_text(seconds)}: {reason}")
 
     def alarm(self, folder: str, text: str) -> None:
         self._print(_complaint(folder, None, text))

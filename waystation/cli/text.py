@@ -98,3 +98,16 @@ def sum_text(counts: Mapping[str, int]) -> str:
     return ", ".join(
         f"{count:,} {kind.replace('_', ' ')}" for kind, count in sorted(counts.items()) if count
     )
+
+
+def cell(value: object) -> object:
+    """Return a value as a cell of a CSV file that a spreadsheet may open."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        value = " ".join(each if isinstance(each, str) else each["step"] for each in value)
+    if not isinstance(value, str):
+        return value
+    # A spreadsheet runs what begins so; these words come from whoever sent the mail.
+    guard = "'" if value.startswith(("=", "+", "-", "@")) else ""
+    return guard + escaped(value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from waystation.cli import options, state
+from waystation.cli import house, options, state
 from waystation.cli.connect import Login, Sessions, known_target, source_account, target_account
 from waystation.cli.secrets import PasswordSource
 from waystation.cli.text import sum_text
@@ -92,7 +92,7 @@ def _verify(
         )
         account = source_account(opened.description, from_) if source else _account(opened, to)
         login = Login.ask(account, passwords, connection, sign_in)
-        sessions = stack.enter_context(Sessions(login))
+        sessions = stack.enter_context(Sessions(login, listener))
         findings = (
             _with_source(stack, opened, sessions, listener, compared, deep=deep)
             if source
@@ -113,6 +113,7 @@ def _verify(
             "equal": compared.equal,
             "different": compared.different,
             "others": compared.others,
+            "passed": dict(sorted(compared.passed.items())),
             "causes": causes,
         },
     )
@@ -158,11 +159,15 @@ def _with_target(
     *,
     deep: bool,
 ) -> Iterator[Finding]:
+    from importer.lasting import LastingTarget
     from importer.verify import verify
+    from waystation.retry import Patience
 
-    mail_target = stack.enter_context(sessions.target())
+    lasting = LastingTarget(sessions.target, listener, Patience(listener))
+    mail_target = stack.enter_context(lasting)
     target = archive.transfers.target(account.name, account.key)
-    return verify(archive, mail_target, target, listener, compared, deep=deep)
+    rules = house.USUAL.rules(None) if sessions.is_exchange else None
+    return verify(archive, mail_target, target, listener, compared, house=rules, deep=deep)
 
 
 def _values(found: Finding) -> dict[str, Any]:
@@ -185,4 +190,7 @@ def _sentence(compared: Compared, causes: dict[str, int], server: str) -> str:
     text = f"{compared.equal:,} of {compared.messages:,} messages are the same at {server}"
     if compared.others:
         text += f" ({compared.others:,} others there are none of this archive's)"
-    return f"{text}; found: {sum_text(causes)}." if causes else f"{text}."
+    text += f"; found: {sum_text(causes)}." if causes else "."
+    if compared.passed:
+        text += f" The same in: {sum_text(compared.passed)}."
+    return text
