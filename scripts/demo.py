@@ -1,4 +1,4 @@
-"""A whole move in ten seconds: two IMAP servers in this process, the real commands between them.
+"""A whole move in half a minute: an old IMAP server, a simulated Office 365, the real commands.
 
 Run by ``scripts/demo``. Leaves the archive in ``demo-archive/``.
 """
@@ -21,17 +21,19 @@ from typing import TYPE_CHECKING, NoReturn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tests.exchange_online.server import ExchangeOnline  # noqa: E402
 from tests.fakes.certificates import TestAuthority  # noqa: E402
 from tests.fakes.imap_server import ImapServer  # noqa: E402
 from tests.fakes.mailbox import Mailboxes  # noqa: E402
+from tests.servers.identity import IdentityProvider  # noqa: E402
 
 if TYPE_CHECKING:
     from tests.fakes.mailbox import FakeFolder
 
 ARCHIVE = "demo-archive"
 OLD = "old@example.com"
-NEW = "new@example.net"
-PASSWORDS = {"OLD_PASSWORD": "correct horse", "NEW_PASSWORD": "battery staple"}
+NEW = "new@contoso.com"
+SECRETS = {"OLD_PASSWORD": "correct horse"}
 EXPLORE = (
     ("waystation check", "prove every message again"),
     ("waystation status", "the totals, folder by folder"),
@@ -48,9 +50,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="waystation-demo-") as directory:
         authority = TestAuthority(Path(directory))
         ca_file = str(authority.ca_file)
-        with ImapServer(new_mailbox(), tls=authority) as new_server:
-            target = f"imaps://{NEW}@localhost:{new_server.port}"
-            to_new = ["--password-env", "NEW_PASSWORD", "--ca-file", ca_file]
+        with (
+            IdentityProvider(Path(directory), authority=authority) as provider,
+            ExchangeOnline(verify=provider.claims_of, authority=authority) as office,
+        ):
+            office.add_mailbox(NEW)
+            target = f"office365:{NEW}"
+            SECRETS["APP_SECRET"] = provider.client_secret
+            to_new = ["--client-id", provider.client_id, "--tenant", provider.tenant]
+            to_new += ["--client-secret-env", "APP_SECRET"]
+            # What stands in for Microsoft's servers, which need none of these three.
+            to_new += ["--server", f"localhost:{office.port}", "--authority", provider.authority]
+            to_new += ["--ca-file", ca_file]
             with ImapServer(old_mailbox(), tls=authority) as old_server:
                 source = f"imaps://{OLD}@localhost:{old_server.port}"
                 title(
@@ -64,9 +75,17 @@ def main() -> None:
                 "Nothing from here on needs it: the archive is all that passes on.",
             )
             waystation("check", ARCHIVE)
+            title(
+                "Can we get in? An application signs in with a token of its own",
+                "A simulated Office 365 and its identity provider run in this process too.",
+            )
+            waystation("doctor", target, *to_new)
             title("What would be done", "Folders find their place by what they are for.")
             waystation("plan", ARCHIVE, "--to", target, *to_new)
-            title("Stage two: the archive is replayed into the new mailbox")
+            title(
+                "Stage two: the archive is replayed into the new mailbox",
+                "As slowly as Office 365 wants it: two messages a second to begin with.",
+            )
             waystation("import", ARCHIVE, "--to", target, *to_new)
             title("Is everything there? Message by message, asked of the server")
             waystation("verify", ARCHIVE, "--target", *to_new)
@@ -94,7 +113,7 @@ def waystation(*arguments: str) -> None:
     words = shlex.join(arguments).replace(" --", " \\\n      --")
     print(f"$ waystation {words}", flush=True)
     program = Path(sys.executable).with_name("waystation")
-    code = subprocess.run([program, *arguments], env=os.environ | PASSWORDS, check=False).returncode
+    code = subprocess.run([program, *arguments], env=os.environ | SECRETS, check=False).returncode
     if code:
         fail(f"waystation {arguments[0]} ended with exit code {code}")
 
@@ -122,8 +141,8 @@ def fail(text: str) -> NoReturn:
 
 
 def old_mailbox() -> Mailboxes:
-    """Return a mailbox of eight folders and forty-one messages, none quite like the other."""
-    mailboxes = Mailboxes({OLD: PASSWORDS["OLD_PASSWORD"]}, delimiter=".")
+    """Return a mailbox of nine folders and forty-three messages, none quite like the other."""
+    mailboxes = Mailboxes({OLD: SECRETS["OLD_PASSWORD"]}, delimiter=".")
     user = mailboxes[OLD]
     inbox = user.folder("INBOX")
     sent = user.create("Gesendet", ["\\Sent"])
@@ -145,16 +164,8 @@ def old_mailbox() -> Mailboxes:
     inbox.append(twin, [], day(30))
     inbox.append(b"no header at all, and \xff octets that are no text\n", [], day(9000))
     inbox.append(letter("Größe: äöü, raw UTF-8 in a header", 2, is_raw=True), ["\\Seen"], day(1))
-    return mailboxes
-
-
-def new_mailbox() -> Mailboxes:
-    """Return an empty mailbox that has names of its own for what folders are for."""
-    mailboxes = Mailboxes({NEW: PASSWORDS["NEW_PASSWORD"]})
-    user = mailboxes[NEW]
-    user.create("Sent Items", ["\\Sent"])
-    user.create("Drafts", ["\\Drafts"])
-    user.create("Deleted Items", ["\\Trash"])
+    inbox.append(with_long_line(), ["\\Seen"], day(12))
+    user.create("Calendar").append(letter("A folder that is no calendar", 3), [], day(40))
     return mailboxes
 
 
@@ -192,6 +203,18 @@ def with_attachment() -> bytes:
         bytes(range(256)) * 300, maintype="application", subtype="pdf", filename="receipt.pdf"
     )
     return crlf(message)
+
+
+def with_long_line() -> bytes:
+    """Return a message that Exchange Online would take for commands, were it sent as it is."""
+    message = EmailMessage()
+    message["From"] = "Newsletter <news@example.org>"
+    message["To"] = OLD
+    message["Subject"] = "All of it in one line"
+    message["Disposition-Notification-To"] = "news@example.org"
+    message["Message-ID"] = "<long@example.org>"
+    message.set_content("SHORT\n", cte="7bit")
+    return crlf(message).replace(b"SHORT", b"All of it in one line. " * 900)
 
 
 def hash_of(text: str) -> int:
