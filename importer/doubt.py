@@ -181,7 +181,10 @@ def _await_in_house(job: Job, mail_target: MailTarget, name: str, lateness: floa
         if not job.archive.transfers.in_doubt(job.target.id).get(name):
             return
         seconds = min(part * lateness, lateness - waited)
-        job.wait(seconds, "a message whose answer was lost may show late")
+        if part is _PARTS[0]:
+            why = "a message whose answer was lost may show late"
+            job.progress.waiting(lateness - waited, why)
+        job.patience.sleep(seconds)
         waited += seconds
 
 

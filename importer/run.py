@@ -63,22 +63,24 @@ def replay(
         connecting.begin()
         try:
             with connect() as mail_target:
-                connecting.has_connected = True
-                _work(job, mail_target)
+                is_first, connecting.has_connected = not connecting.has_connected, True
+                _work(job, mail_target, is_first=is_first)
         except WaystationError as error:
             connecting.failed(error)
         else:
             return job.result
 
 
-def _work(job: Job, mail_target: MailTarget) -> None:
+def _work(job: Job, mail_target: MailTarget, *, is_first: bool) -> None:
     """Do all that is left to do, on one connection."""
     house = job.options.house
     sender = CarefulSender(job, mail_target, house) if house else Sender(job, mail_target)
     prepare_folders(job, mail_target)
     settle_all(job, mail_target)
     look_through_all(job, mail_target)
-    job.result.flags_carried += carry_flags(job, mail_target)
+    carried = carry_flags(job, mail_target)
+    if is_first:  # later, it is what this run has sent itself
+        job.result.flags_carried += carried
     _announce(job)
     folders = sorted(job.archive.index.folders(), key=rank)
     _send(job, sender, folders)
