@@ -88,6 +88,7 @@ class ExportMachine(RuleBasedStateMachine):
             lambda: MemorySource(self.user, condstore=condstore, lies=self.lies),
         )
         self.number = 0
+        self.deleted: set[str] = set()
 
     def folder(self, pick: int) -> FakeFolder:
         return self.user.folders[pick % len(self.user.folders)]
@@ -121,7 +122,11 @@ class ExportMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(["Work", "Work/2024", "Büro"]))
     def a_folder_is_created(self, name: str) -> None:
         if self.user.find(name) is None:
-            self.user.create(name)
+            folder = self.user.create(name)
+            if name in self.deleted:
+                # Empty all of a sudden, it would be an alarm as well.
+                self.number += 1
+                folder.append(b"Message-ID: <%d@x>\r\n\r\nBack." % self.number, [], None)
 
     @rule(pick=PICKS)
     def a_folder_is_deleted(self, pick: int) -> None:
@@ -130,6 +135,7 @@ class ExportMachine(RuleBasedStateMachine):
             other.name.startswith(folder.name + "/") for other in self.user.folders
         ):
             self.user.delete(folder.name)
+            self.deleted.add(folder.name)
 
     @rule()
     def it_is_exported(self) -> None:
