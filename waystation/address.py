@@ -1,15 +1,20 @@
-"""How a server and a mailbox on it are named: ``imaps://USER@HOST[:PORT]``, ``PROVIDER:USER``."""
+"""How a server and a mailbox on it are named: ``imaps://USER@HOST[:PORT]``, ``PROVIDER:USER``.
+
+Of a preset, ``PROVIDER+pop3:USER`` is the same mailbox by POP3. A bare address names a preset
+where its domain says enough; to find out about other domains is for ``waystation.discovery``.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Self
 
 from waystation.errors import UsageError, plain
-from waystation.providers import PROVIDERS
+from waystation.providers import PROVIDERS, Protocol, Provider, by_domain, by_name
 
-Security = Literal["tls", "starttls"]
+if TYPE_CHECKING:
+    from waystation.provider import Security
 
 _SCHEMES: dict[str, tuple[Security, int]] = {"imaps": ("tls", 993), "imap": ("starttls", 143)}
 _LATER = {"pop3s", "pop3"}
@@ -17,7 +22,10 @@ _FORM = re.compile(
     r"(?P<scheme>[A-Za-z0-9+]+)://(?P<user>.+)@(?P<host>\[[0-9A-Fa-f:.%]+\]|[^@:/\[\]\s]+)(?::(?P<port>\d{1,5}))?/?",
     re.ASCII,
 )
-_PRESET = re.compile(r"(?P<provider>[A-Za-z0-9]+):(?P<user>[^/\s].*)", re.ASCII)
+_PRESET = re.compile(
+    r"(?P<provider>[A-Za-z0-9][A-Za-z0-9.-]*)(?P<pop3>\+pop3)?:(?P<user>[^/\s].*)", re.ASCII
+)
+_BARE = re.compile(r"[^@\s:/]+@(?P<domain>[^@\s:/.\[\]]+(?:\.[^@\s:/.\[\]]+)+)\.?")
 _SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^@:/\[\]\s]+):(?P<port>\d{1,5})", re.ASCII)
 _PASSWORD = re.compile(r"(?:(?<=://)|^)([^:@/]*):.*@")
 
@@ -39,10 +47,14 @@ class Account:
     """
     provider: str | None = None
     """The name of the preset, or None where host and port were named."""
+    protocol: Protocol = Protocol.IMAP
+    sign_in_as: str | None = None
+    """Who signs in with a password of their own, where that is an administrator."""
 
     def __post_init__(self) -> None:
         if self.provider is not None:
-            object.__setattr__(self, "key", f"{self.provider}:{self.user.lower()}")
+            by = "" if self.protocol is Protocol.IMAP else f"+{self.protocol}"
+            object.__setattr__(self, "key", f"{self.provider}{by}:{self.user.lower()}")
             return
         scheme = "imaps" if self.security == "tls" else "imap"
         object.__setattr__(self, "key", f"{scheme}://{self.user}@{self.host.lower()}:{self.port}")
@@ -50,6 +62,34 @@ class Account:
     def at(self, host: str, port: int) -> Self:
         """Return the same account at another address."""
         return replace(self, host=host, port=port)
+
+    def opened_by(self, user: str) -> Self:
+        """Return the same account, to be opened by an administrator's password."""
+        return replace(self, sign_in_as=user)
+
+    @property
+    def preset(self) -> Provider | None:
+        """What is known of the provider; None where host and port were named."""
+        return None if self.provider is None else PROVIDERS[self.provider]
+
+    @property
+    def login(self) -> str:
+        """The name by which the server knows the mailbox."""
+        return self.user if self.preset is None else self.preset.login_name(self.user)
+
+    @property
+    def takes_tokens_only(self) -> bool:
+        """Whether no password opens it."""
+        return self.preset is not None and self.preset.takes_tokens_only
+
+    @property
+    def password_key(self) -> str:
+        """By what name the keyring has the password: an administrator's serves all mailboxes."""
+        if self.sign_in_as is None:
+            return self.key
+        if self.provider is not None:
+            return f"{self.provider}:{self.sign_in_as.lower()}"
+        return replace(self, user=self.sign_in_as, sign_in_as=None).key
 
 
 def parse_account(text: str) -> Account:
@@ -64,14 +104,17 @@ def parse_account(text: str) -> Account:
     if any(ord(char) < 32 or ord(char) == 127 for char in text):
         raise UsageError(f"{plain(text)!r} holds control characters and is no server.")
     if "://" not in text and (preset := _PRESET.fullmatch(text)) is not None:
-        return _preset_account(text, preset["provider"].lower(), preset["user"])
+        protocol = Protocol.POP3 if preset["pop3"] else Protocol.IMAP
+        return _preset_account(text, preset["provider"].lower(), preset["user"], protocol)
+    if (domain := bare_domain(text)) is not None:
+        return _bare_account(text, domain)
     match = _FORM.fullmatch(text)
     if match is None:
         # A password where none may be must not get from here into a log.
         shown = plain(_PASSWORD.sub(r"\1:(password)@", text))
         raise UsageError(
             f"{shown!r} names no server. Write imaps://USER@HOST[:PORT], imap://USER@HOST[:PORT] "
-            f"or {_presets()}."
+            "or PROVIDER:USER; 'waystation providers' lists the providers."
         )
     scheme = match["scheme"].lower()
     if scheme in _LATER:
@@ -103,24 +146,57 @@ def parse_server(text: str) -> tuple[str, int]:
     return match["host"].strip("[]"), _port(match["port"])
 
 
-def _preset_account(text: str, provider: str, user: str) -> Account:
-    preset = PROVIDERS.get(provider)
+def bare_domain(text: str) -> str | None:
+    """Return the domain where ``text`` is an address and nothing else; None otherwise."""
+    match = _BARE.fullmatch(text)
+    return None if match is None else match["domain"].lower()
+
+
+def _bare_account(text: str, domain: str) -> Account:
+    preset = by_domain(domain)
+    if preset is None:
+        raise UsageError(
+            f"nothing here says where the mail of {plain(domain)} is. Write "
+            f"imaps://{plain(text)}@HOST with the name of its server, or PROVIDER:{plain(text)} "
+            "with one of 'waystation providers'."
+        )
+    return _preset_account(f"{preset.name}:{text}", preset.name, text, Protocol.IMAP)
+
+
+def _preset_account(text: str, name: str, user: str, protocol: Protocol) -> Account:
+    preset = by_name(name)
     if preset is None:
         # What follows may be a password: it is not repeated.
         raise UsageError(
-            f"{plain(provider)}: is no provider that is known here. Known are {_presets()}; any "
-            "other server is imaps://USER@HOST[:PORT]."
+            f"{plain(name)}: is no provider that is known here. Known are "
+            f"{', '.join(_presets())}; any other server is imaps://USER@HOST[:PORT]."
         )
+    if preset.imap is None:
+        raise UsageError(
+            f"{preset.title} is a kind of server and can be anywhere: write imaps://USER@HOST."
+        )
+    endpoint = preset.endpoint(protocol)
+    if endpoint is None:
+        raise UsageError(f"{preset.title} has no POP3; write {preset.name}:USER.")
     local, at, domain = user.rpartition("@")
     if not (local and at and "." in domain) or re.search(r"[\s:]", user):
+        like = preset.domains[0] if preset.domains and preset.name != "office365" else "contoso.com"
         raise UsageError(
-            f"after {provider}: comes the mailbox's address, such as {provider}:bob@contoso.com."
+            f"after {name}: comes the mailbox's address, such as {preset.name}:bob@{like}."
         )
-    return Account(text, user, preset.usual_cloud.imap_host, preset.port, "tls", provider=provider)
+    return Account(
+        text,
+        user,
+        endpoint.host,
+        endpoint.port,
+        endpoint.security,
+        provider=preset.name,
+        protocol=protocol,
+    )
 
 
-def _presets() -> str:
-    return " or ".join(f"{name}:USER" for name in PROVIDERS)
+def _presets() -> list[str]:
+    return [f"{name}:USER" for name, preset in PROVIDERS.items() if preset.imap is not None]
 
 
 def _port(text: str | int) -> int:

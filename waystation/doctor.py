@@ -77,7 +77,7 @@ def examine(
         steps = [
             ("name", visit.name),
             ("tls", visit.tls),
-            ("password" if account.provider is None else "token", visit.credential),
+            ("token" if account.takes_tokens_only else "password", visit.credential),
             ("authenticate", visit.authenticate),
             ("namespace", visit.namespace),
             ("list", visit.folders),

@@ -33,12 +33,14 @@ from waystation.errors import (
 )
 from waystation.mends import not_connected
 from waystation.model import SYSTEM_FLAGS, Folder, FolderState, SpecialUse
+from waystation.no_mail import is_for_no_mail
+from waystation.providers import window
 from waystation.signin import capabilities, sign_in
 from waystation.stream import open_stream
 from waystation.wire import LARGEST_MESSAGE, Wire, number, quoted, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from waystation.address import Account
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _GROUP = 64
+_PIECE = 10_000
 _UID = 2**32 - 1
 _MODSEQ = 2**63 - 1
 _NUMBER_CODE = re.compile(rb"\[(UIDVALIDITY|UIDNEXT|HIGHESTMODSEQ) (\d{1,20})\]", re.IGNORECASE)
@@ -158,8 +161,11 @@ class ImapSession:
         self._source = source
         # Always asked for: what a server says it can differs before and after the sign-in.
         announced = capabilities(wire)
-        self.is_exchange = account.provider == "office365" or bool(announced & _EXCHANGE)
+        is_known = account.preset is not None and account.preset.is_exchange
+        self.is_exchange = is_known or bool(announced & _EXCHANGE)
         """Whether this is Exchange Online."""
+        self.leaves_out_no_mail = False
+        """Whether folders that Exchange keeps for what is no mail are left out, as of a source."""
         self._capabilities = _believed(announced) if self.is_exchange else announced
         self.namespace = self._namespace()
 
@@ -281,13 +287,31 @@ class ImapSession:
                 len(found) - len(own),
                 plain(next(f.name for f in found.values() if self._is_foreign(f))),
             )
-        return _told_apart(own)
+        return self._of_mail(_told_apart(own))
+
+    def _of_mail(self, folders: list[Folder]) -> list[Folder]:
+        if not (self.is_exchange and self.leaves_out_no_mail):
+            return folders
+        others = [
+            folder
+            for folder in folders
+            if folder.special_use is None and is_for_no_mail(folder.levels[0])
+        ]
+        if others:
+            top = sorted({folder.levels[0] for folder in others})
+            log.warning(
+                "left out, since Exchange keeps them for what is no mail: %s. Where one does hold "
+                "mail, give it another name first",
+                plain(", ".join(top), 600),
+            )
+        return [folder for folder in folders if folder not in others]
 
     def states(self, folders: Iterable[Folder]) -> dict[bytes, FolderState]:
         """Return the state of each folder by its wire name, asked for without waiting between.
 
         A folder that the server refuses to speak of is missing from the answer.
         """
+        folders = list(folders)
         items = b"MESSAGES UIDNEXT UIDVALIDITY"
         if self.has("CONDSTORE"):
             items += b" HIGHESTMODSEQ"
@@ -306,7 +330,60 @@ class ImapSession:
             except RefusedError as error:
                 if error.retriable:
                     raise
+        self._tell_of_window(folders, found)
         return found
+
+    def _tell_of_window(
+        self, folders: Collection[Folder], states: Mapping[bytes, FolderState]
+    ) -> None:
+        """Warn where a folder is as full as this provider shows folders at the most."""
+        most = window(self.account.host)
+        for folder in folders if most is not None else ():
+            state = states.get(folder.wire_name)
+            if state is not None and state.exists >= (most or 0):
+                log.warning(
+                    "%s: %s shows the newest %d messages of a folder; what is older is not to be "
+                    "had here. Move mail to other folders there, and run again",
+                    plain(folder.name),
+                    self.account.host,
+                    most,
+                )
+
+    def sizes(self, folders: Iterable[Folder]) -> dict[bytes, int]:
+        """Return the octets in each folder by its wire name, where the server keeps count.
+
+        That is STATUS=SIZE (RFC 8438); empty where it is not offered.
+        """
+        if not self.has("STATUS=SIZE"):
+            return {}
+        commands = [
+            b"STATUS %b (SIZE)" % quoted(folder.wire_name)
+            for folder in folders
+            if _can_be_named(folder.wire_name)
+        ]
+        found: dict[bytes, int] = {}
+        for start in range(0, len(commands), _GROUP):
+            with _unless_it_passes():
+                for name, tokens in self.wire.untagged(*commands[start : start + _GROUP]):
+                    if name == b"STATUS" and (one := _status_numbers(tokens)) is not None:
+                        found |= {one[0]: one[1][b"SIZE"]} if b"SIZE" in one[1] else {}
+        return found
+
+    def size(self, folder: Folder) -> int:
+        """Return the octets in a folder by asking for those of each message; nothing changes.
+
+        Raises:
+            RefusedError, UnusableFolderError: as with ``select``.
+        """
+        total = 0
+        exists = self.select(folder.wire_name, read_only=True).state.exists
+        # In pieces, so that the answers for a million messages are never all in memory.
+        for first in range(1, exists + 1, _PIECE):
+            last = min(first + _PIECE - 1, exists)
+            for name, tokens in self.wire.untagged(b"FETCH %d:%d (RFC822.SIZE)" % (first, last)):
+                if name == b"FETCH":
+                    total += _rfc822_size(tokens)
+        return total
 
     def select(self, wire_name: bytes, *, read_only: bool) -> Selected:
         """Open a folder, by EXAMINE when ``read_only``, so that nothing in it can change.
@@ -540,17 +617,10 @@ def _decoded(wire_name: bytes) -> str:
 
 
 def _status(tokens: list[Token]) -> tuple[bytes, FolderState] | None:
-    if len(tokens) < 2 or not isinstance(tokens[-1], list):
+    one = _status_numbers(tokens)
+    if one is None or not {b"UIDVALIDITY", b"MESSAGES"} <= one[1].keys():
         return None
-    wire_name = b"NIL" if tokens[0] is None else tokens[0]
-    items = tokens[-1]
-    numbers = {
-        key.upper(): value
-        for key, token in zip(items[::2], items[1::2], strict=False)
-        if isinstance(key, bytes) and (value := number(token, _MODSEQ)) is not None
-    }
-    if not isinstance(wire_name, bytes) or not {b"UIDVALIDITY", b"MESSAGES"} <= numbers.keys():
-        return None
+    wire_name, numbers = one
     if not 0 < numbers[b"UIDVALIDITY"] <= _UID:
         return None
     return wire_name, FolderState(
@@ -560,6 +630,27 @@ def _status(tokens: list[Token]) -> tuple[bytes, FolderState] | None:
         # 0 says that this folder keeps no modification sequences (RFC 7162 section 3.1.2.2).
         numbers.get(b"HIGHESTMODSEQ") or None,
     )
+
+
+def _status_numbers(tokens: list[Token]) -> tuple[bytes, dict[bytes, int]] | None:
+    """Return the folder and the items of a STATUS answer; None where it makes no sense."""
+    if len(tokens) < 2 or not isinstance(tokens[-1], list):
+        return None
+    wire_name = b"NIL" if tokens[0] is None else tokens[0]
+    return (wire_name, _numbers(tokens[-1])) if isinstance(wire_name, bytes) else None
+
+
+def _numbers(items: list[Token]) -> dict[bytes, int]:
+    return {
+        key.upper(): value
+        for key, token in zip(items[::2], items[1::2], strict=False)
+        if isinstance(key, bytes) and (value := number(token, _MODSEQ)) is not None
+    }
+
+
+def _rfc822_size(tokens: list[Token]) -> int:
+    items = next((token for token in tokens if isinstance(token, list)), [])
+    return _numbers(items).get(b"RFC822.SIZE", 0)
 
 
 def _personal(tokens: list[Token]) -> Namespace | None:

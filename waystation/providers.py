@@ -1,133 +1,69 @@
-"""Providers of mail that are known by name: their addresses, as data.
-
-Office 365 is Exchange Online; its IMAP server is the same for all tenants of a cloud, and only
-OAuth opens it. Where the values are from:
-
-* worldwide: "Authenticate an IMAP, POP or SMTP connection using OAuth" (Microsoft Learn), for
-  host, scopes and the scope of applications; the host also in Thunderbird's ISPDB
-  (office365.com.xml).
-* consumers (Outlook.com, Hotmail): the same host (ISPDB, outlook.com.xml); personal accounts
-  sign in below ``/consumers`` ("Microsoft identity platform and OAuth 2.0 authorization code
-  flow", Microsoft Learn).
-* gcc-high, dod: "National clouds" (Microsoft Learn) for the authority, "Office 365 U.S.
-  Government GCC High endpoints" and "… DoD endpoints" for the host. The plain GCC uses the
-  worldwide addresses.
-* 21vianet: "National clouds" for the authority, "URLs and IP address ranges for Office 365
-  operated by 21Vianet" for the host (also email-oauth2-proxy, issue 255).
-
-Each of host, authority and scope can be replaced by an option, should one be wrong or change.
-"""
+"""Providers of mail that are known by name, and how to find the one of an address."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from waystation.errors import UsageError, plain
+from waystation.presets import CLOUDS, PRESETS
+from waystation.provider import Cloud, Endpoint, LoginName, Protocol, Provider, SignInKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+__all__ = [
+    "PROVIDERS",
+    "Cloud",
+    "Endpoint",
+    "LoginName",
+    "Protocol",
+    "Provider",
+    "SignInKind",
+    "audiences",
+    "by_domain",
+    "by_exchanger",
+    "by_host",
+    "by_name",
+    "window",
+]
 
-@dataclass(frozen=True, slots=True)
-class Cloud:
-    """One of the separate worlds in which Microsoft runs Office 365."""
-
-    name: str
-    imap_host: str
-    authority: str
-    """Where tokens come from, without the tenant."""
-    audience: str
-    """Whom the tokens are for: the address before the name of a permission."""
-    user_audience: str | None = None
-    """The same where a user signs in, if that has another name there."""
-    tenant: str | None = None
-    """Where all accounts have one tenant: its name."""
-
-    @property
-    def app_scope(self) -> str:
-        """What an application asks for that signs in as itself."""
-        return f"{self.audience}/.default"
-
-    @property
-    def user_scope(self) -> str:
-        """What an application asks for on behalf of a user."""
-        return f"{self.user_audience or self.audience}/IMAP.AccessAsUser.All"
+PROVIDERS: Mapping[str, Provider] = {provider.name: provider for provider in PRESETS}
+"""Each by its own name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """A provider of mail, by the name that stands before the colon."""
-
-    name: str
-    title: str
-    port: int
-    clouds: Mapping[str, Cloud]
-    """By name; the first one is meant where none is named."""
-
-    @property
-    def usual_cloud(self) -> Cloud:
-        """The cloud that is meant where none is named."""
-        return next(iter(self.clouds.values()))
-
-    def cloud(self, name: str | None) -> Cloud:
-        """Return the cloud of this name.
-
-        Raises:
-            UsageError: there is none; the sentence names those that are.
-        """
-        if name is None:
-            return self.usual_cloud
-        found = self.clouds.get(name.lower())
-        if found is None:
-            known = ", ".join(self.clouds)
-            raise UsageError(f"{plain(name)} is no cloud of {self.title}. Known are {known}.")
-        return found
+def by_name(name: str) -> Provider | None:
+    """Return the provider that is called so, in any case, by its own name or by another."""
+    wanted = name.lower()
+    return next((p for p in PRESETS if wanted == p.name or wanted in p.aliases), None)
 
 
-_WORLDWIDE = "https://login.microsoftonline.com"
-_CLOUDS = (
-    Cloud(
-        "worldwide",
-        "outlook.office365.com",
-        _WORLDWIDE,
-        "https://outlook.office365.com",
-        "https://outlook.office.com",
-    ),
-    Cloud(
-        "gcc-high",
-        "outlook.office365.us",
-        "https://login.microsoftonline.us",
-        "https://outlook.office365.us",
-    ),
-    Cloud(
-        "dod",
-        "outlook-dod.office365.us",
-        "https://login.microsoftonline.us",
-        "https://outlook-dod.office365.us",
-    ),
-    Cloud(
-        "21vianet",
-        "partner.outlook.cn",
-        "https://login.partner.microsoftonline.cn",
-        "https://partner.outlook.cn",
-    ),
-    Cloud(
-        "consumers",
-        "outlook.office365.com",
-        _WORLDWIDE,
-        "https://outlook.office365.com",
-        "https://outlook.office.com",
-        tenant="consumers",
-    ),
-)
+def by_domain(domain: str) -> Provider | None:
+    """Return the provider that all addresses of this domain belong to."""
+    wanted = domain.lower().rstrip(".")
+    return next((p for p in PRESETS if wanted in p.domains), None)
 
-PROVIDERS: Mapping[str, Provider] = {
-    provider.name: provider
-    for provider in (
-        Provider("office365", "Office 365", 993, {cloud.name: cloud for cloud in _CLOUDS}),
-    )
-}
+
+def by_exchanger(host: str) -> Provider | None:
+    """Return the provider that a mail exchanger of this name belongs to."""
+    name = f".{host.lower().rstrip('.')}"
+    found = [(len(end), p) for p in PRESETS for end in p.mx if name.endswith(f".{end}")]
+    # The longest end says most: Outlook.com's is longer than Office 365's.
+    return max(found, key=lambda each: each[0])[1] if found else None
+
+
+def by_host(host: str) -> Provider | None:
+    """Return the provider whose mailboxes are read at this host."""
+    wanted = host.lower().rstrip(".")
+    for provider in PRESETS:
+        known = {each.host for each in (provider.imap, provider.pop3) if each is not None}
+        if wanted in known | set(provider.hosts) and not _is_loopback(wanted):
+            return provider
+    return None
+
+
+def window(host: str) -> int | None:
+    """Return how many messages of a folder this host shows at the most; None if all."""
+    wanted = host.lower().rstrip(".")
+    return next((p.windows[wanted] for p in PRESETS if wanted in p.windows), None)
 
 
 def audiences() -> frozenset[str]:
@@ -137,6 +73,10 @@ def audiences() -> frozenset[str]:
     itself, the same in all tenants ("Verify first-party Microsoft applications in sign-in reports",
     Microsoft Learn).
     """
-    named = {cloud.audience for cloud in _CLOUDS}
-    named |= {cloud.user_audience for cloud in _CLOUDS if cloud.user_audience}
+    named = {cloud.audience for cloud in CLOUDS}
+    named |= {cloud.user_audience for cloud in CLOUDS if cloud.user_audience}
     return frozenset(named | {"00000002-0000-0ff1-ce00-000000000000"})
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.") or host == "::1"

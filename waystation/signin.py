@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from waystation.errors import RefusedError, SignInError, plain
 from waystation.mends import refused_session
+from waystation.provider import SignInKind
 from waystation.token import Token, TokenSource
 from waystation.wire import words
 
@@ -55,13 +56,17 @@ def sign_in(
 
 def _by_password(wire: Wire, stream: Stream, account: Account, password: str) -> None:
     """Sign in by PLAIN where offered, else by LOGIN; both carry every password but one with NUL."""
-    if account.provider == "office365":
+    if account.takes_tokens_only:
         raise SignInError("Office 365 takes no passwords; run 'waystation login'.")
     offered = capabilities(wire)
-    user, secret = account.user.encode(), password.encode("utf-8", "surrogateescape")
-    if b"\0" in user + secret:
+    user, secret = account.login.encode(), password.encode("utf-8", "surrogateescape")
+    # RFC 4616: whose mailbox it shall be, then whose password it is.
+    acting, owner = (
+        (b"", user) if account.sign_in_as is None else (user, account.sign_in_as.encode())
+    )
+    if b"\0" in acting + owner + secret:
         raise SignInError("a user name or password cannot hold the character NUL.")
-    response = base64.b64encode(b"\0" + user + b"\0" + secret)
+    response = base64.b64encode(b"\0".join((acting, owner, secret)))
     forms = (secret, _quoted_text(secret)[1:-1], base64.b64encode(secret), response)
     try:
         with stream.secrets(*forms):
@@ -69,6 +74,12 @@ def _by_password(wire: Wire, stream: Stream, account: Account, password: str) ->
                 # RFC 4959: with SASL-IR the response goes along, and a round trip is saved.
                 initial = b" " + response if "SASL-IR" in offered else b""
                 wire.converse(b"AUTHENTICATE PLAIN" + initial, response)
+            elif acting:
+                raise SignInError(
+                    f"{plain(account.host)} offers no AUTH=PLAIN, the only way to sign in for "
+                    "somebody else (--sign-in-as).",
+                    ("Dovecot also takes USER*MASTER as the user name, where it is set up so",),
+                )
             elif "LOGINDISABLED" in offered:
                 raise SignInError(
                     f"{plain(account.host)} takes no password on this connection (LOGINDISABLED)."
@@ -78,11 +89,25 @@ def _by_password(wire: Wire, stream: Stream, account: Account, password: str) ->
     except RefusedError as error:
         if error.retriable:
             raise
+        who = plain(account.login)
+        if account.sign_in_as is not None:
+            who = f"{plain(account.sign_in_as)} for {who}"
         raise SignInError(
-            f"{plain(account.host)} refused the sign-in of {plain(account.user)}: "
-            f"{error.reply.rstrip('.') or '(no words)'}. "
-            "Check user name and password; many providers want an app password."
+            f"{plain(account.host)} refused the sign-in of {who}: "
+            f"{error.reply.rstrip('.') or '(no words)'}. {_advice(account)}"
         ) from None
+
+
+def _advice(account: Account) -> str:
+    """Return what would help where a password was refused."""
+    preset = account.preset
+    if account.sign_in_as is not None:
+        return "Check the administrator's name and password, and that it may open other mailboxes."
+    if preset is not None and SignInKind.PASSWORD not in preset.sign_in:
+        return f"{preset.title} wants an app password, which is made at {preset.where}."
+    if preset is not None and preset.switch_on:
+        return f"Check the password. To be switched on there: {preset.switch_on}"
+    return "Check user name and password; many providers want an app password."
 
 
 def _by_token(

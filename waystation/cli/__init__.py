@@ -15,10 +15,12 @@ from typer.exceptions import TyperException
 from waystation.cli import (
     check,
     export,
+    folders,
     importer,
     ledger,
     output,
     plan,
+    providers,
     rollback,
     servers,
     state,
@@ -43,7 +45,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (export, check, plan, importer, verify, rollback, status, ledger, servers):
+for command in (
+    export,
+    check,
+    plan,
+    importer,
+    verify,
+    rollback,
+    status,
+    ledger,
+    folders,
+    servers,
+    providers,
+):
     command.register(app)
 
 

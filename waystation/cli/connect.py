@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from waystation.cli import options
+from waystation.cli.naming import named_account
 from waystation.cli.secrets import PasswordSource, password_for
 from waystation.errors import UsageError, WaystationError, plain
 
@@ -68,22 +69,25 @@ def placed(account: Account, sign_in: options.SignIn) -> Account:
     """Return the account at the address where the options say that it is.
 
     Raises:
-        UsageError: the options are for presets, and this is none.
+        UsageError: the options are for another kind of account.
     """
     from waystation.address import parse_server
-    from waystation.providers import PROVIDERS
 
-    if account.provider is None:
-        if given := sign_in.for_preset_only:
-            raise UsageError(
-                f"{', '.join(given)}: for office365:USER only, not for {plain(account.name)}."
-            )
-        return account
-    preset = PROVIDERS[account.provider]
-    host = preset.cloud(sign_in.cloud).imap_host
-    if sign_in.server is None:
-        return account.at(host, preset.port)
-    return account.at(*parse_server(sign_in.server))
+    if sign_in.sign_in_as is not None and not account.takes_tokens_only:
+        account = account.opened_by(sign_in.sign_in_as)
+    if not account.takes_tokens_only and (given := sign_in.for_tokens_only):
+        raise UsageError(
+            f"{', '.join(given)}: for office365:USER and outlook:USER only, not for "
+            f"{plain(account.name)}."
+        )
+    preset = account.preset
+    if sign_in.server is not None:
+        if preset is None:
+            raise UsageError("--server goes with PROVIDER:USER; else the server is in its name.")
+        return account.at(*parse_server(sign_in.server))
+    if preset is not None and preset.is_exchange:
+        return account.at(preset.cloud(sign_in.cloud).imap_host, account.port)
+    return account
 
 
 def credential_for(
@@ -95,7 +99,7 @@ def credential_for(
         SignInError: there is none.
         UsageError: the options do not go with this account.
     """
-    if account.provider is None:
+    if not account.takes_tokens_only:
         return password_for(account, source)
     refuse_passwords(account, source)
     # Loaded late: msal and requests take their time, and only tokens need them.
@@ -110,10 +114,11 @@ def refuse_passwords(account: Account, source: PasswordSource) -> None:
     Raises:
         UsageError: somebody does.
     """
-    if account.provider is not None and source != PasswordSource():
+    if account.takes_tokens_only and source != PasswordSource():
         raise UsageError(
-            "Office 365 takes no passwords. Leave --password-env and --password-command out; "
-            "'waystation login' signs in, or an application does: --client-secret-env NAME."
+            f"{plain(account.name)}: Microsoft takes no passwords. Leave --password-env and "
+            "--password-command out; 'waystation login' signs in, or an application does: "
+            "--client-secret-env NAME."
         )
 
 
@@ -143,6 +148,7 @@ class Sessions:
         from export.imap_source import ImapSource
 
         with self._next() as session:
+            session.leaves_out_no_mail = True
             yield ImapSource(session)
 
     @contextmanager
@@ -178,20 +184,18 @@ def _patiently(login: Login, listener: Listener | None) -> ImapSession:
 
 def source_account(known: Description, named: str | None) -> Account:
     """Return the source that was named, or the one that the archive remembers."""
-    from waystation.address import parse_account
-
     source = named if named is not None else known.source
     if source is None:
         raise UsageError("this archive does not know its source; give --from SERVER.")
-    return parse_account(source)
+    return named_account(source)
 
 
-def target_account(archive: Archive, named: str | None) -> Account:
+def target_account(archive: Archive, named: str | None, *, offline: bool = False) -> Account:
     """Return the target that was named, or the only one that the archive remembers."""
     from waystation.address import parse_account
 
     if named is not None:
-        return parse_account(named)
+        return parse_account(named) if offline else named_account(named)
     targets = archive.transfers.targets()
     if len(targets) == 1:
         return parse_account(targets[0].name)

@@ -9,6 +9,7 @@ import typer
 
 from waystation.cli import options, state
 from waystation.cli.connect import Login, Sessions, source_account
+from waystation.cli.naming import named_account
 from waystation.cli.secrets import PasswordSource
 from waystation.cli.text import count_text, size_text
 from waystation.errors import OtherSourceError, UsageError
@@ -110,7 +111,6 @@ def _export(
 def _account(archive: Path, named: str | None, *, new_source: bool) -> tuple[Account, bool]:
     """Return the source, and whether the archive has yet to be made."""
     from store.archive import Archive, read_description
-    from waystation.address import parse_account
 
     if Archive.exists(archive):
         known = read_description(archive)
@@ -122,7 +122,7 @@ def _account(archive: Path, named: str | None, *, new_source: bool) -> tuple[Acc
     Archive.ensure_creatable(archive)
     if named is None:
         raise UsageError("a new archive needs --from SERVER.")
-    return parse_account(named), True
+    return named_account(named), True
 
 
 def _sentence(numbers: dict[str, int]) -> str:

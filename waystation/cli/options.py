@@ -21,8 +21,8 @@ From = Annotated[
     typer.Option(
         "--from",
         metavar="SERVER",
-        help="imaps://USER@HOST[:PORT], imap://… or office365:USER; needed once, the archive "
-        "remembers it.",
+        help="imaps://USER@HOST[:PORT], imap://…, PROVIDER:USER or an address; needed once, "
+        "the archive remembers it.",
     ),
 ]
 To = Annotated[
@@ -30,8 +30,8 @@ To = Annotated[
     typer.Option(
         "--to",
         metavar="SERVER",
-        help="imaps://USER@HOST[:PORT], imap://… or office365:USER; needed once, the archive "
-        "remembers it.",
+        help="imaps://USER@HOST[:PORT], imap://…, PROVIDER:USER or an address; needed once, "
+        "the archive remembers it.",
     ),
 ]
 PasswordEnv = Annotated[
@@ -59,7 +59,7 @@ Server = Annotated[
     str,
     typer.Argument(
         metavar="SERVER",
-        help="imaps://USER@HOST[:PORT], imap://… or office365:USER.",
+        help="imaps://USER@HOST[:PORT], imap://…, PROVIDER:USER or an address.",
         show_default=False,
     ),
 ]
@@ -108,11 +108,11 @@ Debug = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """The options for ``office365:USER``: where it is, and who signs in how."""
+    """The options for ``PROVIDER:USER``: where it is, and who signs in how."""
 
     server: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="With office365:USER: where the mail is instead."),
+        typer.Option(metavar="HOST:PORT", help="With PROVIDER:USER: where the mail is instead."),
     ] = None
     cloud: Annotated[
         str | None,
@@ -158,7 +158,9 @@ class SignIn:
     sign_in_as: Annotated[
         str | None,
         typer.Option(
-            metavar="USER", help="Who signs in, where the mailbox is a shared one or not theirs."
+            metavar="USER",
+            help="Who signs in, where the mailbox is not theirs: a delegate of Office 365, or an"
+            " administrator with the password (SASL PLAIN).",
         ),
     ] = None
     authority: Annotated[
@@ -175,12 +177,13 @@ class SignIn:
         return self.client_secret_env is not None or self.client_certificate is not None
 
     @property
-    def for_preset_only(self) -> list[str]:
-        """The options that were given and mean something for a preset alone.
+    def for_tokens_only(self) -> list[str]:
+        """The options that were given and mean something where tokens open a mailbox.
 
         Those that may stand in the environment are left out: they may be meant for others.
         """
-        names = [field.name for field in fields(self) if field.name not in ("client_id", "tenant")]
+        others = ("client_id", "tenant", "server", "sign_in_as")
+        names = [field.name for field in fields(self) if field.name not in others]
         return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) is not None]
 
 

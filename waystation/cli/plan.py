@@ -126,9 +126,9 @@ def _plan(
     connection = Connection(ca_file, allow_plaintext, timeout)
     with ExitStack() as stack:
         opened = stack.enter_context(Archive.read(archive))
-        account = placed(target_account(opened, to), sign_in)
+        account = placed(target_account(opened, to, offline=offline), sign_in)
         target = known_target(opened, account)
-        is_exchange = account.provider == "office365"
+        is_exchange = account.takes_tokens_only
         limit: int | None = None
         if offline:
             there = _assumed(opened, target, is_exchange=is_exchange)

@@ -45,7 +45,8 @@ def password_for(account: Account, source: PasswordSource) -> str:
     if not sys.stdin.isatty():
         raise SignInError(
             f"no password for {plain(account.name)}. Give --password-env NAME or "
-            f"--password-command CMD, or store it: keyring set {SERVICE} {plain(account.key)}"
+            f"--password-command CMD, or store it: "
+            f"keyring set {SERVICE} {plain(account.password_key)}"
         )
     return _from_prompt(account)
 
@@ -82,7 +83,7 @@ def _from_keyring(account: Account) -> str | None:
     from keyring.errors import KeyringError
 
     try:
-        return keyring.get_password(SERVICE, account.key)
+        return keyring.get_password(SERVICE, account.password_key)
     except KeyringError:
         return None
 

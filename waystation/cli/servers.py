@@ -9,6 +9,7 @@ import typer
 
 from waystation.cli import options, state
 from waystation.cli.connect import credential_for, placed, refuse_passwords
+from waystation.cli.naming import named_account
 from waystation.cli.secrets import PasswordSource
 from waystation.errors import UsageError, plain
 
@@ -69,17 +70,16 @@ def _doctor(
     Name, TLS, token or password, sign-in, namespace, folders. Nothing is changed without
     --write. Exit code 12 where sign-in, consent or permission fail.
     """
-    from waystation.address import parse_account
     from waystation.cli.tokens import registration_for
     from waystation.doctor import Outcome, examine
     from waystation.imap import Connection
 
     listener = state.listen("doctor", as_json=as_json, quiet=quiet, debug=debug)
     passwords = PasswordSource(password_env, password_command)
-    account = placed(parse_account(named), sign_in)
+    account = placed(named_account(named), sign_in)
     # What is wrong with the options shows before anything is done.
     refuse_passwords(account, passwords)
-    if account.provider is not None:
+    if account.takes_tokens_only:
         registration_for(account, sign_in)
     connection = Connection(ca_file, allow_plaintext, timeout)
 
@@ -156,12 +156,11 @@ def _login(
     It is kept encrypted where this machine can do that, else in a file that only you can read.
     """
     from waystation import oauth
-    from waystation.address import parse_account
     from waystation.cli.tokens import registration_for, store, user_of, web_for
     from waystation.imap import Connection
 
     listener = state.listen("login", as_json=as_json, quiet=quiet, debug=debug)
-    account = placed(parse_account(named), sign_in)
+    account = placed(named_account(named), sign_in)
     if sign_in.is_app_only:
         raise UsageError(
             "an application signs in by itself each time; 'waystation doctor' shows whether it can."
@@ -190,12 +189,11 @@ def _logout(
 ) -> int:
     """Forget a sign-in on this machine. What was signed in elsewhere stays."""
     from waystation import oauth
-    from waystation.address import parse_account
     from waystation.cli.tokens import registration_for, store, user_of, web_for
     from waystation.imap import Connection
 
     listener = state.listen("logout", as_json=as_json, quiet=quiet, debug=debug)
-    account = placed(parse_account(named), sign_in)
+    account = placed(named_account(named), sign_in)
     registration = registration_for(account, sign_in)
     user = user_of(account, sign_in)
     web = web_for(Connection(ca_file, timeout=timeout))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from waystation import oauth
 from waystation.cli import state
 from waystation.errors import SignInError, UsageError, plain
-from waystation.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from waystation.address import Account
@@ -38,12 +37,12 @@ def registration_for(account: Account, sign_in: SignIn) -> oauth.Registration:
     Raises:
         UsageError: the options contradict each other, or one is missing.
     """
-    if account.provider is None:
+    preset = account.preset
+    if preset is None or not preset.is_exchange:
         raise UsageError(
             f"{plain(account.name)} is signed in to with a password, not by 'waystation login'. "
-            f"Keep it in the keyring: keyring set waystation {plain(account.key)}"
+            f"Keep it in the keyring: keyring set waystation {plain(account.password_key)}"
         )
-    preset = PROVIDERS[account.provider]
     cloud = preset.cloud(sign_in.cloud)
     if not sign_in.client_id:
         raise UsageError(
