@@ -337,10 +337,12 @@ class ImapSession:
         self, folders: Collection[Folder], states: Mapping[bytes, FolderState]
     ) -> None:
         """Warn where a folder is as full as this provider shows folders at the most."""
-        most = window(self.account.host)
-        for folder in folders if most is not None else ():
+        most = window(self.account.host, self.account.preset)
+        if most is None:
+            return
+        for folder in folders:
             state = states.get(folder.wire_name)
-            if state is not None and state.exists >= (most or 0):
+            if state is not None and state.exists >= most:
                 log.warning(
                     "%s: %s shows the newest %d messages of a folder; what is older is not to be "
                     "had here. Move mail to other folders there, and run again",

@@ -106,8 +106,7 @@ _GMAIL = Provider(
     quirks=(
         "Every label is a folder, so one message is in many folders and in All Mail as well.",
         "The setting 'Folder size limit' hides the older messages of large folders.",
-        "POP3 hides what another program has fetched before, unless the user name begins with "
-        "'recent:'.",
+        "POP3 hides what another program has fetched before.",
     ),
     sources=(
         "ISPDB, googlemail.com.xml",
@@ -354,7 +353,7 @@ _IONOS = Provider(
     smtp=Endpoint("smtp.1und1.de", 465),
     sign_in=(SignInKind.PASSWORD,),
     where="https://www.ionos.com/help/email/",
-    quirks=("imap.ionos.de and imap.ionos.com show the same mailboxes.",),
+    quirks=("The hosts imap.ionos.de and imap.ionos.com show the same mailboxes.",),
     sources=("ISPDB, 1und1.de.xml",),
     aliases=("1und1", "1and1"),
     domains=(

@@ -60,10 +60,18 @@ def by_host(host: str) -> Provider | None:
     return None
 
 
-def window(host: str) -> int | None:
-    """Return how many messages of a folder this host shows at the most; None if all."""
+def window(host: str, preset: Provider | None = None) -> int | None:
+    """Return how many messages of a folder are shown at the most at this host; None if all.
+
+    At an address that is not known, as with --server, it is what the preset's own host shows.
+    """
     wanted = host.lower().rstrip(".")
-    return next((p.windows[wanted] for p in PRESETS if wanted in p.windows), None)
+    for provider in PRESETS:
+        if wanted in provider.windows:
+            return provider.windows[wanted]
+    if preset is None or preset.imap is None or by_host(wanted) is not None:
+        return None
+    return preset.windows.get(preset.imap.host)
 
 
 def audiences() -> frozenset[str]:

@@ -35,9 +35,11 @@ _PIECE = 16 * 1024
 class Dns:
     """Answers from the DNS, by this machine's resolver; no answer is an empty one."""
 
-    def __init__(self, resolver: dns.resolver.Resolver | None = None) -> None:
+    def __init__(
+        self, resolver: dns.resolver.Resolver | None = None, timeout: float = _PATIENCE
+    ) -> None:
         self._resolver = resolver or dns.resolver.Resolver()
-        self._resolver.lifetime = _PATIENCE
+        self._timeout = timeout
 
     def exchangers(self, domain: str) -> list[str]:
         """See ``waystation.discovery.Names``."""
@@ -58,7 +60,7 @@ class Dns:
 
     def _ask(self, name: str, kind: str) -> list[object]:
         try:
-            return list(self._resolver.resolve(name, kind, search=False))
+            return list(self._resolver.resolve(name, kind, search=False, lifetime=self._timeout))
         except (dns.exception.DNSException, OSError) as error:
             log.debug("DNS, %s %s: %s", kind, plain(name), plain(str(error), 120))
             return []

@@ -19,6 +19,7 @@ from tests.fakes.certificates import TestAuthority
 from tests.fakes.imap_server import ImapServer
 from tests.fakes.mailbox import Mailboxes
 from waystation import cli
+from waystation.cli import naming
 from waystation.retry import Patience
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.fakes.mailbox import FakeUser
+    from waystation.discovery import Service
 
 OLD = "old@example.com"
 NEW = "new@example.net"
@@ -120,6 +122,22 @@ def passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLD_PASSWORD", OLD_PASSWORD)
     monkeypatch.setenv("NEW_PASSWORD", NEW_PASSWORD)
     monkeypatch.setenv("COLUMNS", "80")
+
+
+class NobodyAnswers:
+    """A DNS that knows nothing."""
+
+    def exchangers(self, domain: str) -> list[str]:
+        return []
+
+    def services(self, name: str) -> list[Service]:
+        return []
+
+
+@pytest.fixture(autouse=True)
+def no_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test asks the DNS or the web: there, nobody answers."""
+    monkeypatch.setattr(naming, "outside", lambda: (NobodyAnswers(), lambda _: None))
 
 
 @pytest.fixture(scope="session")

@@ -387,10 +387,11 @@ def test_the_doctor_names_a_wrong_password_and_a_wrong_port(
         (("doctor", WHO, "--client-id", "x", "--server", "localhost"), "HOST:PORT"),
         (("doctor", WHO, "--client-id", "x", "--authority", "http://x/y"), "https://HOST/TENANT"),
         (("doctor", WHO, "--client-id", "x", "--authority", "https://x/y", "--tenant", "z"), "out"),
-        (("doctor", "imaps://a@b.example", "--cloud", "dod"), "--cloud: for office365:USER only"),
+        (("doctor", "imaps://a@b.example", "--cloud", "dod"), "--cloud: for office365:USER and"),
         (("login", "imaps://a@b.example"), "keyring set waystation imaps://a@b.example:993"),
         (("login", WHO, "--client-id", "x", "--client-secret-env", "S"), "signs in by itself"),
-        (("login", "yahoo:a@b.example"), "Known are office365:USER"),
+        (("login", "mars:a@b.example"), "Known are aol:USER"),
+        (("login", "yahoo:a@b.example"), "keyring set waystation yahoo:a@b.example"),
     ],
 )
 def test_options_that_make_no_sense_are_told_before_anything_is_done(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         ("imaps://a@b.example:x", "names no server"),
         ("ftp://a@b.example", "no protocol for mail"),
         ("pop3s://a@b.example", "not supported by this version"),
-        ("a@b.example", "names no server"),
+        ("a@b.example", "nothing says where the mail of b.example is"),
         ("imaps://b.example", "names no server"),
         ("", "names no server"),
         ("imaps://a\x1b[2J@b.example", "control characters"),

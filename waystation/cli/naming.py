@@ -8,6 +8,16 @@ from waystation.cli import state
 
 if TYPE_CHECKING:
     from waystation.address import Account
+    from waystation.discovery import Fetch, Names
+
+
+def outside() -> tuple[Names, Fetch]:
+    """Return how the DNS and the web are reached: by this machine's resolver, and by https."""
+    # Loaded late: only a bare address needs them.
+    from waystation.reach import Dns, Web
+    from waystation.stream import tls_context
+
+    return Dns(), Web(tls_context(None)).fetch
 
 
 def named_account(text: str) -> Account:
@@ -20,12 +30,9 @@ def named_account(text: str) -> Account:
 
     if bare_domain(text) is None:
         return parse_account(text)
-    # Loaded late: only a bare address needs the DNS and the web.
-    from waystation import reach
     from waystation.discovery import discover
-    from waystation.stream import tls_context
 
-    found = discover(text, reach.Dns(), reach.Web(tls_context(None)).fetch)
+    found = discover(text, *outside())
     listener = state.current()
     if listener is not None:
         listener.say(f"{found.how}; this is {found.server}")

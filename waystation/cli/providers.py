@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
 \b
 Examples:
-  waystation providers
   waystation providers gmail
+  waystation providers --json
 """
 
 
