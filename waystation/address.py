@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from waystation.errors import UsageError, plain
-from waystation.providers import PROVIDERS, Protocol, Provider, by_domain, by_name
+from waystation.providers import PROVIDERS, by_domain, by_name
 
 if TYPE_CHECKING:
-    from waystation.provider import Security
+    from waystation.provider import Protocol, Provider, Security
 
 _SCHEMES: dict[str, tuple[Security, int]] = {"imaps": ("tls", 993), "imap": ("starttls", 143)}
 _LATER = {"pop3s", "pop3"}
@@ -47,17 +47,18 @@ class Account:
     """
     provider: str | None = None
     """The name of the preset, or None where host and port were named."""
-    protocol: Protocol = Protocol.IMAP
+    protocol: Protocol = "imap"
     sign_in_as: str | None = None
     """Who signs in with a password of their own, where that is an administrator."""
 
     def __post_init__(self) -> None:
         if self.provider is not None:
-            by = "" if self.protocol is Protocol.IMAP else f"+{self.protocol}"
+            by = "" if self.protocol == "imap" else f"+{self.protocol}"
             object.__setattr__(self, "key", f"{self.provider}{by}:{self.user.lower()}")
             return
-        scheme = "imaps" if self.security == "tls" else "imap"
-        object.__setattr__(self, "key", f"{scheme}://{self.user}@{self.host.lower()}:{self.port}")
+        scheme = f"{self.protocol}s" if self.security == "tls" else self.protocol
+        host = self.host.lower() if ":" not in self.host else f"[{self.host.lower()}]"
+        object.__setattr__(self, "key", f"{scheme}://{self.user}@{host}:{self.port}")
 
     def at(self, host: str, port: int) -> Self:
         """Return the same account at another address."""
@@ -104,7 +105,7 @@ def parse_account(text: str) -> Account:
     if any(ord(char) < 32 or ord(char) == 127 for char in text):
         raise UsageError(f"{plain(text)!r} holds control characters and is no server.")
     if "://" not in text and (preset := _PRESET.fullmatch(text)) is not None:
-        protocol = Protocol.POP3 if preset["pop3"] else Protocol.IMAP
+        protocol: Protocol = "pop3" if preset["pop3"] else "imap"
         return _preset_account(text, preset["provider"].lower(), preset["user"], protocol)
     if (domain := bare_domain(text)) is not None:
         return _bare_account(text, domain)
@@ -160,7 +161,7 @@ def _bare_account(text: str, domain: str) -> Account:
             f"imaps://{plain(text)}@HOST with the name of its server, or PROVIDER:{plain(text)} "
             "with one of 'waystation providers'."
         )
-    return _preset_account(f"{preset.name}:{text}", preset.name, text, Protocol.IMAP)
+    return _preset_account(f"{preset.name}:{text}", preset.name, text, "imap")
 
 
 def _preset_account(text: str, name: str, user: str, protocol: Protocol) -> Account:

@@ -125,6 +125,9 @@ class _Visit:
 
     def name(self) -> Found:
         host, port = self._account.host, self._account.port
+        if (proxy := self._connection.way.shown(host)) is not None:
+            text = f"{plain(host)} port {port}, looked up by the proxy {proxy}"
+            return text, {"host": host, "port": port, "proxy": proxy}, ()
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -140,6 +143,7 @@ class _Visit:
             ca_file=self._connection.ca_file,
             allow_plaintext=self._connection.allow_plaintext,
             timeout=self._connection.timeout,
+            way=self._connection.way,
         )
         try:
             sock = stream.sock

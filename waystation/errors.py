@@ -194,11 +194,21 @@ class UnreachableError(ServerError):
 class CertificateError(ServerError):
     """The server does not prove to be the one that was named."""
 
-    def __init__(self, host: str, why: str) -> None:
-        super().__init__(
-            f"the certificate of {plain(host)} is not accepted: {plain(why)}. "
-            "If the server is your own, give its CA certificate with --ca-file FILE."
+    def __init__(self, host: str, why: str, fingerprint: str | None = None) -> None:
+        self.host = host
+        self.why = why
+        pin = (
+            f" or, once you have compared it with the server's own, "
+            f"its fingerprint with --fingerprint {fingerprint}"
         )
+        super().__init__(
+            f"the certificate of {plain(host)} is not accepted: {plain(why)}. If the server is "
+            f"your own, give its CA certificate with --ca-file FILE{pin if fingerprint else ''}."
+        )
+
+    def showing(self, fingerprint: str | None) -> CertificateError:
+        """Return the error with the SHA-256 fingerprint of the certificate that was shown."""
+        return CertificateError(self.host, self.why, fingerprint)
 
 
 class NoEncryptionError(ServerError):

@@ -13,7 +13,7 @@ import imaplib
 import logging
 import re
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ from waystation.no_mail import is_for_no_mail
 from waystation.providers import window
 from waystation.signin import capabilities, sign_in
 from waystation.stream import open_stream
+from waystation.way import Way
 from waystation.wire import LARGEST_MESSAGE, Wire, number, quoted, words
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Connection:
     timeout: float = 120
     """Seconds without a sign of life after which a connection counts as lost."""
     largest_message: int = LARGEST_MESSAGE
+    way: Way = field(default_factory=Way)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,7 @@ class ImapSession:
             ca_file=connection.ca_file,
             allow_plaintext=connection.allow_plaintext,
             timeout=connection.timeout,
+            way=connection.way,
         )
         try:
             with _errors_of(stream, "connecting"):

@@ -12,13 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Security = Literal["tls", "starttls"]
-
-
-class Protocol(StrEnum):
-    """How mail is read from a server."""
-
-    IMAP = "imap"
-    POP3 = "pop3"
+Protocol = Literal["imap", "pop3"]
+"""How mail is read from a server."""
 
 
 class SignInKind(StrEnum):
@@ -126,7 +121,7 @@ class Provider:
 
     def endpoint(self, protocol: Protocol) -> Endpoint | None:
         """Return where the protocol is spoken; None where it is not offered."""
-        return self.imap if protocol is Protocol.IMAP else self.pop3
+        return self.imap if protocol == "imap" else self.pop3
 
     def login_name(self, user: str) -> str:
         """Return the name by which the servers know the mailbox of this address."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from waystation.presets import CLOUDS, PRESETS
-from waystation.provider import Cloud, Endpoint, LoginName, Protocol, Provider, SignInKind
+from waystation.provider import Cloud, Endpoint, LoginName, Provider, SignInKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,6 @@ __all__ = [
     "Cloud",
     "Endpoint",
     "LoginName",
-    "Protocol",
     "Provider",
     "SignInKind",
     "audiences",

@@ -26,9 +26,11 @@ from waystation.errors import (
     ProtocolError,
     UnreachableError,
     UsageError,
+    WaystationError,
     goodbye,
     plain,
 )
+from waystation.way import PinnedContext, Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -229,7 +231,12 @@ class Stream:
 
 
 def open_stream(
-    account: Account, *, ca_file: Path | None, allow_plaintext: bool, timeout: float
+    account: Account,
+    *,
+    ca_file: Path | None,
+    allow_plaintext: bool,
+    timeout: float,
+    way: Way | None = None,
 ) -> Stream:
     """Connect and encrypt; the greeting is the next thing to be read.
 
@@ -245,9 +252,30 @@ def open_stream(
         ProtocolError: what answers speaks no TLS or no IMAP.
         ConnectionLostError: the connection ended while it was set up.
     """
-    context = _context(ca_file)
+    way = way or Way()
+    pinned = way.fingerprint
+    context = _context(ca_file) if pinned is None else PinnedContext(pinned)
     try:
-        sock = socket.create_connection((account.host, account.port), timeout=min(timeout, 30))
+        return _open(account, context, way, allow_plaintext=allow_plaintext, timeout=timeout)
+    except CertificateError as error:
+        if pinned is not None:
+            raise
+        raise error.showing(_seen(account, way, timeout)) from None
+
+
+def _seen(account: Account, way: Way, timeout: float) -> str | None:
+    """Return the fingerprint of a server's certificate, by another look at it."""
+    context = PinnedContext(None)
+    with suppress(WaystationError):
+        _open(account, context, way, allow_plaintext=False, timeout=timeout).close()
+    return context.seen
+
+
+def _open(
+    account: Account, context: ssl.SSLContext, way: Way, *, allow_plaintext: bool, timeout: float
+) -> Stream:
+    try:
+        sock = way.connect(account.host, account.port, min(timeout, 30))
     except TimeoutError:
         why = f"no answer within {min(timeout, 30):.0f} seconds"
         raise UnreachableError(account.host, account.port, why) from None

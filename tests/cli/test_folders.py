@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.conftest import OLD, OLD_PASSWORD, letter
+from tests.fakes.certificates import TestAuthority
 from tests.fakes.imap_server import Answer, ImapServer
 from tests.fakes.mailbox import Mailboxes
 from waystation.cli import naming
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.conftest import CommandLine, Server
-    from tests.fakes.certificates import TestAuthority
     from tests.servers.dovecot import Dovecot
     from waystation.discovery import Service
 
@@ -193,3 +195,28 @@ def test_pop3_has_no_folders(waystation: CommandLine) -> None:
 
     assert shown.code == 2
     assert "POP3 knows no folders" in shown.one_error
+
+
+def test_the_way_may_be_named_on_the_command_line(
+    waystation: CommandLine, old: Server, tmp_path: Path
+) -> None:
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    other = TestAuthority(stranger).ca_file
+
+    refused = waystation(
+        *("folders", old.name, "--password-env", "OLD_PASSWORD", "--ca-file", str(other))
+    )
+    shown = refused.one_error.rpartition("--fingerprint ")[2].rstrip(".")
+    taken = waystation(
+        *("folders", old.name, "--password-env", "OLD_PASSWORD", "--fingerprint", shown)
+    )
+    walked = waystation(
+        *("doctor", old.name, "--password-env", "OLD_PASSWORD", "--fingerprint", shown)
+    )
+    wrong = waystation(*("folders", old.name, "--password-env", "OLD_PASSWORD", "--proxy", "mars"))
+
+    assert refused.code == 1
+    assert taken.code == walked.code == 0
+    assert wrong.code == 2
+    assert "--proxy is no proxy" in wrong.one_error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from waystation.cli import options
@@ -53,6 +53,7 @@ class Login:
         """
         sign_in = sign_in or options.SignIn()
         account = placed(account, sign_in)
+        connection = by_way(connection, sign_in)
         return cls(account, credential_for(account, source, connection, sign_in), connection)
 
     def __repr__(self) -> str:
@@ -63,6 +64,17 @@ class Login:
         from waystation.imap import ImapSession
 
         return ImapSession.open(self.account, self.credential, self.connection)
+
+
+def by_way(connection: Connection, sign_in: options.SignIn) -> Connection:
+    """Return how to connect, by the way that options and environment describe.
+
+    Raises:
+        UsageError: one of them makes no sense.
+    """
+    from waystation.way import Way
+
+    return replace(connection, way=Way.of(sign_in.proxy, sign_in.fingerprint))
 
 
 def placed(account: Account, sign_in: options.SignIn) -> Account:

@@ -56,12 +56,11 @@ def _folders(
     Exit code 3 where the server does not say how many messages a folder has.
     """
     from waystation.imap import Connection
-    from waystation.provider import Protocol
 
     listener = state.listen("folders", as_json=as_json, quiet=quiet, debug=debug)
     passwords = PasswordSource(password_env, password_command)
     account = named_account(named)
-    if account.protocol is not Protocol.IMAP:
+    if account.protocol != "imap":
         raise UsageError("POP3 knows no folders; name the server by imaps:// or PROVIDER:USER.")
     connection = Connection(ca_file, allow_plaintext, timeout)
     with Login.ask(account, passwords, connection, sign_in).session() as session:

@@ -108,7 +108,7 @@ Debug = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """The options for ``PROVIDER:USER``: where it is, and who signs in how."""
+    """The options for where a mailbox is, the way to it, and who signs in how."""
 
     server: Annotated[
         str | None,
@@ -170,6 +170,21 @@ class SignIn:
     scope: Annotated[
         str | None, typer.Option(metavar="SCOPE", help="What tokens are asked for.")
     ] = None
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Reach the mail server through socks5://HOST:PORT or http://HOST:PORT; else the"
+            " proxy of the environment (ALL_PROXY, HTTPS_PROXY, NO_PROXY), 'direct' is none.",
+        ),
+    ] = None
+    fingerprint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHA256",
+            help="Take the mail server's certificate with this fingerprint, and no other.",
+        ),
+    ] = None
 
     @property
     def is_app_only(self) -> bool:
@@ -182,7 +197,7 @@ class SignIn:
 
         Those that may stand in the environment are left out: they may be meant for others.
         """
-        others = ("client_id", "tenant", "server", "sign_in_as")
+        others = ("client_id", "tenant", "server", "sign_in_as", "proxy", "fingerprint")
         names = [field.name for field in fields(self) if field.name not in others]
         return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) is not None]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from waystation.cli import options, state
-from waystation.cli.connect import credential_for, placed, refuse_passwords
+from waystation.cli.connect import by_way, credential_for, placed, refuse_passwords
 from waystation.cli.naming import named_account
 from waystation.cli.secrets import PasswordSource
 from waystation.errors import UsageError, plain
@@ -81,7 +81,7 @@ def _doctor(
     refuse_passwords(account, passwords)
     if account.takes_tokens_only:
         registration_for(account, sign_in)
-    connection = Connection(ca_file, allow_plaintext, timeout)
+    connection = by_way(Connection(ca_file, allow_plaintext, timeout), sign_in)
 
     steps = []
     failed = None
