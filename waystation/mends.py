@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from waystation.errors import NotConnectedError, SignInError, plain
-from waystation.providers import audiences
+from waystation.providers import audiences, microsoft_server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _GUIDE = "docs/office365.md shows each step"
 _NUMBER = re.compile(r"AADSTS(\d+)")
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_LOGIN = "Sign in again: waystation login office365:{user}"
+_LOGIN = "Sign in again: waystation login {server}"
 _CONSENT = (
     "An administrator consents in the Entra admin centre: App registrations > your application > "
     "API permissions > Grant admin consent"
@@ -167,7 +167,10 @@ def refused_token(answer: Mapping[str, Any], user: str) -> SignInError:
     number = f"AADSTS{code}" if f"AADSTS{code}" in said else plain(str(answer.get("error")), 60)
     return SignInError(
         f"no token for {plain(user)}: {cause} ({number}).",
-        [mend.replace("{user}", plain(user)) for mend in mends],
+        [
+            mend.replace("{server}", plain(microsoft_server(user))).replace("{user}", plain(user))
+            for mend in mends
+        ],
     )
 
 

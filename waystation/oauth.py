@@ -38,6 +38,7 @@ from waystation.errors import (
     plain,
 )
 from waystation.mends import refused_token, unknown_tenant
+from waystation.providers import microsoft_server
 from waystation.stream import tls_context
 from waystation.token import Token
 
@@ -519,7 +520,7 @@ def _nobody(user: str) -> SignInError:
     return SignInError(
         f"nobody has signed in as {plain(user)} here yet.",
         (
-            f"waystation login office365:{plain(user)} (with the same options), or let an "
+            f"waystation login {plain(microsoft_server(user))} (with the same options), or let an "
             "application sign in: --client-secret-env NAME, --client-certificate FILE",
         ),
     )

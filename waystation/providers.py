@@ -22,6 +22,7 @@ __all__ = [
     "by_exchanger",
     "by_host",
     "by_name",
+    "microsoft_server",
     "window",
 ]
 
@@ -71,6 +72,13 @@ def window(host: str, preset: Provider | None = None) -> int | None:
     if preset is None or preset.imap is None or by_host(wanted) is not None:
         return None
     return preset.windows.get(preset.imap.host)
+
+
+def microsoft_server(user: str) -> str:
+    """Return how SERVER is written for a user at Microsoft, with a personal account or at work."""
+    preset = by_domain(user.rpartition("@")[2])
+    is_personal = preset is not None and preset.name == "outlook"
+    return f"{'outlook' if is_personal else 'office365'}:{user}"
 
 
 def audiences() -> frozenset[str]:

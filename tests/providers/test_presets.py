@@ -12,7 +12,15 @@ from tests.providers.published import PUBLISHED
 from waystation.address import parse_account
 from waystation.errors import UsageError
 from waystation.provider import Endpoint, LoginName, Provider, SignInKind
-from waystation.providers import PROVIDERS, by_domain, by_exchanger, by_host, by_name, window
+from waystation.providers import (
+    PROVIDERS,
+    by_domain,
+    by_exchanger,
+    by_host,
+    by_name,
+    microsoft_server,
+    window,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = ("AOL", "Gmail", "iCloud", "MSN", "Office365", "Outlook.com", "Hotmail", "Live", "Yahoo")
@@ -164,6 +172,11 @@ def test_only_microsoft_takes_tokens_only() -> None:
     with pytest.raises(UsageError, match="Known are consumers"):
         PROVIDERS["outlook"].cloud("dod")
     assert SignInKind.PASSWORD not in PROVIDERS["yahoo"].sign_in
+
+
+def test_who_signs_in_to_microsoft_is_told_the_right_server() -> None:
+    assert microsoft_server("bob@contoso.com") == "office365:bob@contoso.com"
+    assert microsoft_server("bob@hotmail.com") == "outlook:bob@hotmail.com"
 
 
 def test_yahoo_shows_ten_thousand_messages_of_a_folder_and_its_export_host_more() -> None:
