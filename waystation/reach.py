@@ -38,7 +38,7 @@ class Dns:
     def __init__(
         self, resolver: dns.resolver.Resolver | None = None, timeout: float = _PATIENCE
     ) -> None:
-        self._resolver = resolver or dns.resolver.Resolver()
+        self._resolver = resolver or _of_this_machine()
         self._timeout = timeout
 
     def exchangers(self, domain: str) -> list[str]:
@@ -64,6 +64,14 @@ class Dns:
         except (dns.exception.DNSException, OSError) as error:
             log.debug("DNS, %s %s: %s", kind, plain(name), plain(str(error), 120))
             return []
+
+
+def _of_this_machine() -> dns.resolver.Resolver:
+    try:
+        return dns.resolver.Resolver()
+    except dns.resolver.NoResolverConfiguration:
+        # Nobody to ask: then each answer is an empty one.
+        return dns.resolver.Resolver(configure=False)
 
 
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):

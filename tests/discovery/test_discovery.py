@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import dns.resolver
 import pytest
 
 from tests.fakes.certificates import TestAuthority
@@ -12,6 +13,7 @@ from tests.servers.names import NameServer
 from tests.servers.web import WebServer
 from waystation.address import parse_account
 from waystation.autoconfig import LARGEST
+from waystation.cli import naming
 from waystation.discovery import Found, discover
 from waystation.errors import UsageError
 from waystation.reach import Dns, Web
@@ -292,3 +294,19 @@ def test_a_dns_that_does_not_answer_knows_nothing() -> None:
 
     assert dns.exchangers("example.com") == []
     assert dns.services("_imaps._tcp.example.com") == []
+
+
+def test_a_machine_without_a_resolver_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unconfigured(self: dns.resolver.Resolver, *_: object) -> None:
+        raise dns.resolver.NoResolverConfiguration
+
+    monkeypatch.setattr(dns.resolver.Resolver, "read_resolv_conf", unconfigured)
+
+    assert Dns().exchangers("example.com") == []
+
+
+def test_to_get_ready_for_the_outside_asks_nobody() -> None:
+    names, fetch = naming.outside()
+
+    assert isinstance(names, Dns)
+    assert fetch("http://example.com/") is None
