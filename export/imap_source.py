@@ -57,6 +57,10 @@ class ImapSource:
         """See ``MailSource``."""
         return self._session.wire.describe(uids, b"HEADER", _LONGEST_HEADER)
 
+    def outline(self, uids: bytes) -> Iterator[Described]:
+        """See ``MailSource``."""
+        return self._session.wire.outline(uids)
+
     def fetch(
         self, sets: Iterable[bytes], new_body: Callable[[int], B], depth: int
     ) -> Iterator[Fetched[B] | Tagged]:

@@ -35,7 +35,8 @@ def rematch(
     recognised by its content then.
     """
     left = array("Q")
-    archive.index.collect_renumbered(folder.id, uidvalidity)
+    if not archive.index.collect_renumbered(folder.id, uidvalidity):
+        return uids
     for group in uid_sets(uids, _MESSAGES_A_COMMAND):
         waiting = dict.fromkeys(members(group))
         with archive.database.atomic():

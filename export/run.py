@@ -7,6 +7,7 @@ on a broken connection the run itself begins anew, with the folders that it has 
 from __future__ import annotations
 
 import os
+from array import array
 from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,7 @@ from export.plan import (
     difference,
 )
 from export.renumber import give_number, rematch
+from export.sift import sift, taken_up, written_uids
 from store.archive import now
 from store.index import received_of
 from waystation.errors import (
@@ -39,10 +41,10 @@ from waystation.errors import (
     WaystationError,
 )
 from waystation.retry import Patience, Rate
+from waystation.selection import EVERYTHING, Choice, Selection, choose
 from waystation.wire import Tagged, members, uid_sets
 
 if TYPE_CHECKING:
-    from array import array
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
@@ -74,6 +76,8 @@ class Exported:
     renumbered: int = 0
     vanished: int = 0
     returned: int = 0
+    skipped: int = 0
+    """Messages that the source shows and the filters of this run leave out."""
     failed: int = 0
     """Messages that are listed and could not be had."""
     alarms: int = 0
@@ -81,7 +85,7 @@ class Exported:
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything that the source shows is in the archive."""
+        """Whether everything that the source shows, and that is wanted, is in the archive."""
         return not self.failed and not self.alarms
 
 
@@ -94,6 +98,8 @@ class Options:
     new_source: bool = False
     rate: float = 0
     """Messages per second at the most; 0 is no ceiling."""
+    selection: Selection = EVERYTHING
+    """What is to be taken. What was archived before stays, whatever it says."""
 
 
 @dataclass(slots=True)
@@ -200,6 +206,7 @@ class _Run:
     _refusals: dict[bytes, int] = field(default_factory=dict)
     _alarms: dict[str, set[str]] = field(default_factory=dict)
     _guesses: dict[int, int] = field(default_factory=dict)
+    _choice: Choice = field(default_factory=Choice)
 
     def __post_init__(self) -> None:
         self._batch = self.archive.batch()
@@ -225,6 +232,7 @@ class _Run:
             )
         folders = [folder for folder in listed if folder.is_selectable]
         self._note_vanished_folders(folders)
+        self._choose(folders)
         self.result.folders = len(folders)
         waiting = [folder for folder in folders if folder.wire_name not in self._finished]
         states = source.states(waiting)
@@ -236,7 +244,11 @@ class _Run:
         due: list[tuple[Folder, ArchivedFolder, FolderState | None]] = []
         for folder, archived in zip(waiting, places, strict=True):
             state = states.get(folder.wire_name)
-            if state is not None and isinstance(self._plan(archived, state), Unchanged):
+            if (
+                state is not None
+                and isinstance(self._plan(archived, state), Unchanged)
+                and not self._taken_up(archived, state)
+            ):
                 self._is_unchanged(folder, archived)
             else:
                 due.append((folder, archived, state))
@@ -247,11 +259,29 @@ class _Run:
             except RefusedError as error:
                 if error.retriable and self._may_try_again(folder):
                     raise
-                self._alarm(archived.name)
-                self.progress.problem(archived.name, None, str(error))
+                if archived.name not in self._choice.left_out:
+                    self._alarm(archived.name)
+                    self.progress.problem(archived.name, None, str(error))
+                else:
+                    self.progress.note(archived.name, f"cannot be looked at: {error}")
             self._finished.add(folder.wire_name)
         self._commit()
         self.archive.index.looked_at(self._unchanged, now())
+        self.result.skipped = self.archive.index.count_skipped()
+
+    def _choose(self, folders: list[Folder]) -> None:
+        """Decide which folders are left out; say once where a pattern names none."""
+        unmatched = self._choice.unmatched
+        self._choice = choose(
+            self.options.selection, [(folder.levels, folder.special_use) for folder in folders]
+        )
+        for pattern in self._choice.unmatched:
+            if pattern not in unmatched:
+                self.progress.alarm(pattern, "the source has no folder that this pattern names")
+
+    def _taken_up(self, archived: ArchivedFolder, state: FolderState) -> list[int]:
+        """Return what filters left out of a folder before, and leave out no longer."""
+        return taken_up(self.archive, self._choice, archived, state.uidvalidity)
 
     def _is_unchanged(self, folder: Folder, archived: ArchivedFolder) -> None:
         self.result.unchanged += 1
@@ -263,14 +293,16 @@ class _Run:
     ) -> Unchanged | ListAll | ListChanges | Renumbered | Emptied:
         present = 0
         if not state.exists and archived.state is not None:
-            present = self.archive.index.present(archived.id, archived.state.uidvalidity)
+            # Where nothing is here that could be lost, an empty folder is no alarm.
+            present = self.archive.index.archived_present(archived.id, archived.state.uidvalidity)
         return compare(
             state,
             archived.state,
             is_settled=archived.is_settled,
             present=present,
             accept_emptied=self.options.accept_emptied,
-            quick=self.options.quick,
+            # Of a folder that is left out, changed flags are of no interest either.
+            quick=self.options.quick or archived.name in self._choice.left_out,
         )
 
     def _work_on(
@@ -284,7 +316,7 @@ class _Run:
         # then seen the next time.
         state = believed(status, source.open(remote))
         plan = self._plan(archived, state)
-        if isinstance(plan, Unchanged):
+        if isinstance(plan, Unchanged) and not self._taken_up(archived, state):
             self._is_unchanged(remote, archived)
             return
         if isinstance(plan, Emptied):
@@ -306,6 +338,7 @@ class _Run:
         self._apply(folder, found, is_sure=is_sure)
         if folder.has_old_numbers and found.missing:
             found.missing = self._rematch(source, folder, found.missing)
+        found.missing = self._sift(source, folder, found.missing)
         self._fetch(source, folder, found.missing)
         if folder.was_cut_off or folder.has_old_numbers:
             self._commit()
@@ -333,6 +366,8 @@ class _Run:
         plan: Unchanged | ListAll | ListChanges | Renumbered,
     ) -> tuple[Difference, bool]:
         """Return what is to do, and whether the listing can be believed to be whole."""
+        if isinstance(plan, Unchanged):
+            return Difference(), True
         if isinstance(plan, ListChanges):
             found = self._changes(source, folder, state, plan.since)
             if found is not None:
@@ -391,7 +426,27 @@ class _Run:
             if is_sure:
                 archive.index.set_vanished(found.vanished)
         self.result.returned += len(found.returned)
-        self.result.vanished += len(found.vanished) if is_sure else 0
+        self.result.vanished += archive.index.count_wanted(found.vanished) if is_sure else 0
+
+    def _sift(self, source: MailSource, folder: _Folder, missing: array[int]) -> array[int]:
+        """Leave out what filters leave out, and add what they left out before and no longer do."""
+        archived, uidvalidity = folder.archived, folder.uidvalidity
+        written: frozenset[int] = frozenset()
+        if folder.was_cut_off:
+            written = written_uids(self.archive, archived, uidvalidity)
+        again = taken_up(self.archive, self._choice, archived, uidvalidity, written)
+        taken = sift(
+            self.archive,
+            source,
+            self._choice,
+            archived,
+            uidvalidity,
+            missing,
+            may_be_known=folder.has_old_numbers,
+            written=written,
+        )
+        self.steps += len(missing) - len(taken)
+        return array("Q", sorted((*taken, *again))) if again else taken
 
     def _rematch(self, source: MailSource, folder: _Folder, missing: array[int]) -> array[int]:
         """Find messages again whose UIDs have changed, before anything is fetched twice."""
@@ -404,6 +459,7 @@ class _Run:
         archive = self.archive
         if folder.has_old_numbers and is_sure and not folder.failed:
             with archive.database.atomic():
+                archive.index.drop_skipped_of_others(folder.archived.id, folder.uidvalidity)
                 self.result.vanished += archive.index.others_vanished(
                     folder.archived.id, folder.uidvalidity
                 )
@@ -425,7 +481,7 @@ class _Run:
         """Guess from the folders' states how much is to be done, so that an ETA can be told."""
         self._guesses.clear()
         for _, archived, state in due:
-            if state is not None:
+            if state is not None and archived.name not in self._choice.left_out:
                 uidvalidity = (archived.state or state).uidvalidity
                 present = self.archive.index.present(archived.id, uidvalidity)
                 self._guesses[archived.id] = max(0, state.exists - present)

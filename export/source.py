@@ -53,6 +53,9 @@ class MailSource(Protocol):
     def describe(self, uids: bytes) -> Iterator[Described]:
         """Yield the description of each message of a UID set, with its header's beginning."""
 
+    def outline(self, uids: bytes) -> Iterator[Described]:
+        """Yield flags, INTERNALDATE and size of each message of a UID set; the header is empty."""
+
     def fetch(
         self, sets: Iterable[bytes], new_body: Callable[[int], B], depth: int
     ) -> Iterator[Fetched[B] | Tagged]:

@@ -10,6 +10,8 @@ from export.plan import Listing, difference
 from store.finding import Cause, Finding
 from store.index import received_of
 from waystation.errors import RefusedError
+from waystation.model import split_name
+from waystation.selection import EVERYTHING, Selection, choose
 from waystation.wire import Fetched, uid_sets
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from store.finding import Compared
     from store.index import ArchivedFolder, ArchivedMessage
     from waystation.progress import Progress
+    from waystation.selection import Choice
     from waystation.wire import Described
 
 _MESSAGES_A_COMMAND = 200
@@ -49,18 +52,29 @@ def verify(
     compared: Compared,
     *,
     deep: bool = False,
+    selection: Selection = EVERYTHING,
 ) -> Iterator[Finding]:
     """Yield every difference between what the source shows now and what is archived.
+
+    What the ``selection`` leaves out by its folder, and of the archived messages by themselves, is
+    not looked at. What the export left out is no difference.
 
     Headers (octet by octet), size, INTERNALDATE and flags are compared. Where the size is
     another one, and with ``deep`` always, the content is fetched and compared.
     """
     listed = {folder.name: folder for folder in source.folders() if folder.is_selectable}
     known = {folder.name: folder for folder in archive.index.folders()}
+    uses = {split_name(name): folder.special_use for name, folder in known.items()}
+    uses |= {folder.levels: folder.special_use for folder in listed.values()}
+    choice = choose(selection, uses.items())
     for name, folder in known.items():
+        if name in choice.left_out:
+            continue
         if name not in listed and folder.last_seen is None:
             yield Finding(Cause.FOLDER, name, None, None, "the source no longer lists this folder")
     for name, remote in listed.items():
+        if name in choice.left_out:
+            continue
         try:
             state = source.open(remote)
         except RefusedError as error:
@@ -80,9 +94,9 @@ def verify(
                 text = "not archived yet; run export"
                 yield Finding(Cause.NOT_ARCHIVED, name, state.uidvalidity, uid, text)
             continue
-        yield from _folder(archive, archived, state.uidvalidity, listing, compared)
+        yield from _folder(archive, archived, state.uidvalidity, listing, compared, choice)
         yield from _messages(
-            archive, source, archived, state.uidvalidity, progress, compared, deep=deep
+            archive, source, archived, state.uidvalidity, progress, compared, choice, deep=deep
         )
 
 
@@ -92,6 +106,7 @@ def _folder(
     uidvalidity: int,
     listing: Listing,
     compared: Compared,
+    choice: Choice,
 ) -> Iterator[Finding]:
     """Compare which messages are there, and their flags."""
     if folder.state is not None and folder.state.uidvalidity != uidvalidity:
@@ -106,18 +121,26 @@ def _folder(
         yield Finding(Cause.NOT_ARCHIVED, folder.name, uidvalidity, uid, text)
     for number in found.vanished:
         message = archive.index.message(number)
-        if message is not None:
+        if message is not None and _is_compared(choice, message):
             compared.different += 1
             text = "archived, and no longer on the source"
             yield Finding(Cause.VANISHED, folder.name, uidvalidity, message.uid, text)
     for number, flags, keywords in found.changed:
         message = archive.index.message(number)
-        if message is not None:
+        if message is not None and _is_compared(choice, message):
             compared.different += 1
             now = " ".join((*flags, *keywords)) or "none"
             before = " ".join((*message.flags, *message.keywords)) or "none"
             text = f"flags are {now}, archived {before}"
             yield Finding(Cause.FLAGS, folder.name, uidvalidity, message.uid, text)
+
+
+def _is_compared(choice: Choice, message: ArchivedMessage) -> bool:
+    """Whether a message was to be archived at all, and is to be compared now."""
+    if message.state == "skipped":
+        return False
+    flags = (*message.flags, *message.keywords)
+    return choice.reason(message.folder, message.size, message.internaldate, flags) is None
 
 
 def _messages(
@@ -127,6 +150,7 @@ def _messages(
     uidvalidity: int,
     progress: Progress,
     compared: Compared,
+    choice: Choice,
     *,
     deep: bool,
 ) -> Iterator[Finding]:
@@ -134,7 +158,9 @@ def _messages(
     waiting = (
         message
         for message in archive.index.in_folder(folder.id)
-        if message.uidvalidity == uidvalidity and message.state == "archived"
+        if message.uidvalidity == uidvalidity
+        and message.state == "archived"
+        and _is_compared(choice, message)
     )
     while group := list(islice(waiting, _MESSAGES_A_COMMAND)):
         there: dict[int, Described] = {}

@@ -118,7 +118,10 @@ def look_through_all(job: Job, mail_target: MailTarget) -> None:
     """Take note of what the target had before us, once for each folder."""
     transfers = job.archive.transfers
     unsent = transfers.unsent_totals(job.target.id)
+    left_out = {f.id for f in job.archive.index.folders() if f.name in job.choice.left_out}
     for mapped in transfers.folder_map(job.target.id).values():
+        if mapped.folder_id in left_out:
+            continue  # it may not even be there
         if mapped.looked_through or mapped.folder_id not in unsent:
             continue
         try:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from importer.excluded import excluded, why_excluded
 from importer.house import FLAGS
 from importer.inspection import inspect
 from importer.letter import letter, reason_to_leave, reason_to_set_aside, tries
 from importer.proven import proven
+from waystation.selection import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from store.index import ArchivedMessage
 
 _PAGE = 200
+_ALL = Choice()
 
 
 class Fate(StrEnum):
@@ -31,6 +34,8 @@ class Fate(StrEnum):
     MOVED = "moved"
     """The source moved it: its copy is sent from the folder where it is now."""
     DAMAGED = "damaged"
+    EXCLUDED = "excluded"
+    """A filter leaves it out."""
     LOSES_KEYWORDS = "loses_keywords"
 
 
@@ -48,7 +53,9 @@ class Foreseen:
         return self.fate not in (Fate.REPAIRED, Fate.LOSES_KEYWORDS)
 
 
-def foresee(archive: Archive, target_id: int | None, house: HouseRules) -> Iterator[Foreseen]:
+def foresee(
+    archive: Archive, target_id: int | None, house: HouseRules, choice: Choice = _ALL
+) -> Iterator[Foreseen]:
     """Yield what will happen to the messages that are still to be sent, but for the plain cases.
 
     Every file is read; the ways that are tried only after a refusal cannot be foreseen.
@@ -58,11 +65,19 @@ def foresee(archive: Archive, target_id: int | None, house: HouseRules) -> Itera
         ids = transfers.unsent(target_id if target_id is not None else -1, folder.id)
         for start in range(0, len(ids), _PAGE):
             for message in archive.index.some(ids[start : start + _PAGE]):
-                yield from _foresee_one(archive, message, house)
+                reason = why_excluded(choice, message)
+                if reason is not None:
+                    yield Foreseen(message, Fate.EXCLUDED, reason)
+                else:
+                    yield from _foresee_one(archive, message, house)
 
 
-def foresee_plain(archive: Archive, target_id: int | None, limit: int | None) -> Iterator[Foreseen]:
-    """Yield what a plain server will not get: what has moved, and what is larger than it takes.
+def foresee_plain(
+    archive: Archive, target_id: int | None, limit: int | None, choice: Choice = _ALL
+) -> Iterator[Foreseen]:
+    """Yield what a plain server will not get.
+
+    That is what is left out, what has moved, and what is larger than it takes.
 
     ``limit`` is the largest message that it takes, None where that is not known.
     """
@@ -74,10 +89,16 @@ def foresee_plain(archive: Archive, target_id: int | None, limit: int | None) ->
         if limit is None
         else [message_id for message_id, _, _ in transfers.unsent_larger(number, limit)]
     )
+    for message, reason in excluded(archive, target_id, choice):
+        yield Foreseen(message, Fate.EXCLUDED, reason)
     for message in archive.index.some(moved):
+        if why_excluded(choice, message) is not None:
+            continue
         there = transfers.moved_to(message.id)
         yield Foreseen(message, Fate.MOVED, f"sent from {there}, where the source has it now")
     for message in archive.index.some(sorted(set(large) - set(moved))):
+        if why_excluded(choice, message) is not None:
+            continue
         what = f"{message.size:,} octets; {limit:,} are taken"
         yield Foreseen(message, Fate.TOO_LARGE, what)
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from importer.excluded import choice_of
 from importer.memory import Memory
 from importer.pace import Pace, PaceLimits
 from importer.refusals import Refusals
 from importer.trouble import Trouble
 from waystation.retry import Rate
+from waystation.selection import EVERYTHING, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from waystation.errors import RefusedError
     from waystation.progress import Progress
     from waystation.retry import Patience
+    from waystation.selection import Choice
 
 
 _LIFT = (
@@ -43,6 +46,8 @@ class Imported:
     already_there: int = 0
     refused: int = 0
     set_aside: int = 0
+    excluded: int = 0
+    """Messages set aside because a filter of this run leaves them out."""
     damaged: int = 0
     """Messages set aside because their file no longer agrees with its row."""
     too_large: int = 0
@@ -81,6 +86,8 @@ class Options:
     """Messages per second at the most; 0 is no ceiling."""
     folder_map: Mapping[str, str] = field(default_factory=dict)
     """Archived name to target name, by the user's wish."""
+    selection: Selection = EVERYTHING
+    """What of the archive is to be sent."""
     house: HouseRules | None = None
     """The rules of Exchange Online; None where the target is a plain IMAP server."""
 
@@ -105,6 +112,8 @@ class Job:
     """How fast a house with rules is sent to."""
     done: set[int] = field(default_factory=set)
     """Messages that were refused or set aside in this run, and are not tried again."""
+    choice: Choice = field(init=False)
+    """What is to be sent, folder by folder."""
     names: dict[int, str] = field(default_factory=dict)
     """The target folders, by the archived folder's id."""
     listed: set[str] = field(default_factory=set)
@@ -113,6 +122,7 @@ class Job:
     """Target folders that cannot be worked with."""
 
     def __post_init__(self) -> None:
+        self.choice = choice_of(self.archive, self.options.selection)
         self.rate = Rate(self.options.rate, self.patience.sleep, self.patience.clock)
         self.refusals = Refusals(self.target.name)
         limits = self.options.house.pace if self.options.house else PaceLimits()

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 def prepare_folders(job: Job, mail_target: MailTarget) -> None:
     """Decide where folders go, record it, and create what the target lacks."""
     there = mail_target.folders()
-    plan = folder_map(job.archive, job.target.id, there, job.options.folder_map)
+    plan = folder_map(
+        job.archive, job.target.id, there, job.options.folder_map, job.choice.left_out
+    )
     _record(job, plan)
     job.names = {folder.folder_id: folder.target for folder in plan.folders}
     job.listed = {folder.name for folder in there.folders if folder.is_selectable}

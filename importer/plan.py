@@ -9,7 +9,7 @@ from importer.folders import BY_YOUR_MAP, SourceFolder, map_folders
 from waystation.model import SpecialUse, join_levels, split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from importer.folders import TargetFolders
     from store.archive import Archive
@@ -50,9 +50,16 @@ class FolderPlan:
 
 
 def folder_map(
-    archive: Archive, target_id: int | None, target: TargetFolders, wishes: Mapping[str, str]
+    archive: Archive,
+    target_id: int | None,
+    target: TargetFolders,
+    wishes: Mapping[str, str],
+    left_out: Collection[str] = (),
 ) -> FolderPlan:
-    """Return where every archived folder goes; what the ledger knows already stays so."""
+    """Return where every archived folder goes; what the ledger knows already stays so.
+
+    Folders that are ``left_out`` have their place in it, but are not to be created.
+    """
     folders = archive.index.folders()
     names = {folder.id: folder.name for folder in folders}
     known = archive.transfers.folder_map(target_id) if target_id is not None else {}
@@ -91,7 +98,15 @@ def folder_map(
             )
         )
     unused = tuple(name for name in result.unused if name in wishes)
-    return FolderPlan(tuple(planned), result.to_create, unused)
+    needed = {
+        levels[:depth]
+        for mapped in result.folders
+        if mapped.source not in left_out
+        for levels in [mapped.target]
+        for depth in range(1, len(levels) + 1)
+    }
+    to_create = tuple(levels for levels in result.to_create if levels in needed)
+    return FolderPlan(tuple(planned), to_create, unused)
 
 
 def _follows_a_new_wish(

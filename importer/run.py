@@ -13,6 +13,7 @@ from importer.careful import CarefulSender
 from importer.carry import carry_flags
 from importer.connecting import Connecting
 from importer.doubt import look_through_all, settle_all
+from importer.excluded import set_excluded_aside
 from importer.job import Imported, Job, Options
 from importer.mapping import prepare_folders
 from importer.plan import rank, slices
@@ -58,6 +59,8 @@ def replay(
     """
     patience = patience or Patience(progress, delays=_DELAYS)
     job = Job(archive, target, progress, options or Options(), patience)
+    for pattern in job.choice.unmatched:
+        progress.alarm(pattern, "the archive has no folder that this pattern names")
     connecting = Connecting(job)
     while True:
         connecting.begin()
@@ -78,6 +81,7 @@ def _work(job: Job, mail_target: MailTarget, *, is_first: bool) -> None:
     prepare_folders(job, mail_target)
     settle_all(job, mail_target)
     look_through_all(job, mail_target)
+    set_excluded_aside(job)
     carried = carry_flags(job, mail_target)
     if is_first:  # later, it is what this run has sent itself
         job.result.flags_carried += carried
@@ -92,7 +96,8 @@ def _work(job: Job, mail_target: MailTarget, *, is_first: bool) -> None:
 
 def _announce(job: Job) -> None:
     waiting = job.archive.transfers.unsent_totals(job.target.id)
-    job.progress.expect(job.result.appended + sum(count for count, _ in waiting.values()))
+    left = sum(count for count, _ in waiting.values()) - job.result.excluded
+    job.progress.expect(job.result.appended + left)
 
 
 def _send(job: Job, sender: Sender | CarefulSender, folders: Iterable[ArchivedFolder]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from importer.excluded import choice_of, why_excluded
 from importer.remade import (
     CONTENT,
     HEADERS,
@@ -20,6 +21,7 @@ from store.index import received_of
 from store.transfers import TransferState
 from waystation.errors import RefusedError
 from waystation.model import split_name
+from waystation.selection import EVERYTHING, Selection
 from waystation.wire import uid_sets
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from store.index import ArchivedMessage
     from store.transfers import Target, Transfer
     from waystation.progress import Progress
+    from waystation.selection import Choice
     from waystation.wire import Described
 
 _MESSAGES_A_COMMAND = 200
@@ -52,6 +55,7 @@ class _Check:
     compared: Compared
     house: HouseRules | None
     deep: bool
+    choice: Choice
 
 
 def verify(
@@ -63,6 +67,7 @@ def verify(
     *,
     house: HouseRules | None = None,
     deep: bool = False,
+    selection: Selection = EVERYTHING,
 ) -> Iterator[Finding]:
     """Yield every difference between what the ledger says arrived and what is there.
 
@@ -70,9 +75,10 @@ def verify(
     Where size or headers seem to differ, and with ``deep`` always, the content is fetched and
     compared, CR, NUL and the last line end apart. A ``house`` makes its own MIME: there, decoded
     text and attachments are compared, of a sample, or with ``deep`` of all. What agrees becomes
-    ``verified``.
+    ``verified``. What the ``selection`` leaves out is not looked at.
     """
-    check = _Check(archive, mail_target, target, progress, compared, house, deep)
+    choice = choice_of(archive, selection)
+    check = _Check(archive, mail_target, target, progress, compared, house, deep, choice)
     mail_target.folders()  # so that folders are opened by the names the server gave them
     unsent = archive.transfers.unsent_totals(target.id)
     folders = archive.index.folders()
@@ -84,10 +90,10 @@ def verify(
     for folder in folders:
         if folder.id in unsent:
             for number in archive.transfers.unsent(target.id, folder.id):
-                yield from _not_sent(archive, target, number, compared)
+                yield from _not_sent(check, number)
     for transfer in archive.transfers.in_state(target.id, TransferState.SENDING):
         message = archive.index.message(transfer.message_id)
-        if message is not None:
+        if message is not None and why_excluded(choice, message) is None:
             compared.messages += 1
             compared.different += 1
             yield _about(message, Cause.NOT_SENT, "in doubt; run import to settle it")
@@ -119,6 +125,8 @@ def _folder(check: _Check, name: str) -> Iterator[Finding]:
         messages = {message.id: message for message in archive.index.some(ids)}
         for transfer in group:
             message = messages[transfer.message_id]
+            if why_excluded(check.choice, message) is not None:
+                continue
             is_here = transfer.uidvalidity == uidvalidity
             found = there.get(transfer.uid or 0) if is_here else None
             passed: list[str] = []
@@ -258,17 +266,15 @@ def _compare_content(
         yield _about(message, Cause.CONTENT, text)
 
 
-def _not_sent(
-    archive: Archive, target: Target, number: int, compared: Compared
-) -> Iterator[Finding]:
-    message = archive.index.message(number)
-    if message is None:
+def _not_sent(check: _Check, number: int) -> Iterator[Finding]:
+    message = check.archive.index.message(number)
+    if message is None or why_excluded(check.choice, message) is not None:
         return
-    transfer = archive.transfers.of(number, target.id)
+    transfer = check.archive.transfers.of(number, check.target.id)
     if transfer is not None and transfer.state is TransferState.SET_ASIDE:
         return  # the ledger gives our reason; nothing was to be there
-    compared.messages += 1
-    compared.different += 1
+    check.compared.messages += 1
+    check.compared.different += 1
     state = transfer.state if transfer is not None else TransferState.PENDING
     reply = f": {transfer.reply}" if transfer is not None and transfer.reply else ""
     yield _about(message, Cause.NOT_SENT, f"{state}{reply}")

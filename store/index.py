@@ -99,6 +99,19 @@ class Recorded(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class SkippedMessage:
+    """A message that a filter leaves out, as far as a filter asks."""
+
+    uid: int
+    reason: str
+    size: int | None
+    """Octets by the source's word; None where it said nothing."""
+    internaldate: datetime | None
+    flags: tuple[str, ...]
+    keywords: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NewMessage:
     """A row to be, its file being there already."""
 
@@ -245,6 +258,14 @@ class Index:
             (folder_id, uidvalidity),
         )
 
+    def archived_present(self, folder_id: int, uidvalidity: int) -> int:
+        """Return how many of these are archived."""
+        return self._number(
+            "SELECT count(*) FROM messages WHERE folder_id = ? AND uidvalidity = ?"
+            " AND last_seen IS NULL AND state = 'archived'",
+            (folder_id, uidvalidity),
+        )
+
     def archived_among(
         self, locations: Iterable[tuple[int, int, int]]
     ) -> set[tuple[int, int, int]]:
@@ -318,9 +339,79 @@ class Index:
         self._database.execute(
             "INSERT INTO messages (folder_id, uidvalidity, uid, state, reason)"
             " VALUES (?, ?, ?, 'failed', ?)"
-            " ON CONFLICT (folder_id, uidvalidity, uid) DO UPDATE SET reason = excluded.reason"
-            " WHERE messages.state = 'failed'",
+            " ON CONFLICT (folder_id, uidvalidity, uid) DO UPDATE SET state = 'failed',"
+            " reason = excluded.reason WHERE messages.state != 'archived'",
             (folder_id, uidvalidity, uid, reason),
+        )
+
+    # What a filter leaves out
+
+    def add_skipped(
+        self, folder_id: int, uidvalidity: int, messages: Iterable[SkippedMessage]
+    ) -> None:
+        """Record messages that the source shows and a filter leaves out."""
+        self._database.execute_many(
+            "INSERT INTO messages (folder_id, uidvalidity, uid, state, reason, size, internaldate,"
+            " received, flags, keywords) VALUES (?, ?, ?, 'skipped', ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (folder_id, uidvalidity, uid) DO UPDATE SET state = 'skipped',"
+            " reason = excluded.reason, size = excluded.size, last_seen = NULL,"
+            " internaldate = excluded.internaldate, received = excluded.received,"
+            " flags = excluded.flags, keywords = excluded.keywords"
+            " WHERE messages.state != 'archived'",
+            (
+                (
+                    folder_id,
+                    uidvalidity,
+                    message.uid,
+                    message.reason,
+                    message.size,
+                    message.internaldate.isoformat() if message.internaldate else None,
+                    received_of(message.internaldate),
+                    words(message.flags),
+                    words(message.keywords),
+                )
+                for message in messages
+            ),
+        )
+
+    def skipped(
+        self, folder_id: int, uidvalidity: int, but_for: list[str]
+    ) -> Iterator[SkippedMessage]:
+        """Yield what the source shows in a folder and filters left out.
+
+        What was left out for one of the reasons ``but_for`` is not told.
+        """
+        for uid, reason, size, internaldate, flags, keywords in self._database.rows(
+            "SELECT uid, reason, size, internaldate, flags, keywords FROM messages"
+            " WHERE folder_id = ? AND uidvalidity = ? AND state = 'skipped'"
+            " AND last_seen IS NULL AND reason NOT IN (SELECT value FROM json_each(?))",
+            (folder_id, uidvalidity, json.dumps(but_for)),
+        ):
+            yield SkippedMessage(
+                uid, reason or "", size, _time(internaldate), _words(flags), _words(keywords)
+            )
+
+    def set_reasons(
+        self, folder_id: int, uidvalidity: int, reasons: Iterable[tuple[int, str]]
+    ) -> None:
+        """Record that these UIDs are left out for other reasons than before."""
+        self._database.execute_many(
+            "UPDATE messages SET reason = ? WHERE folder_id = ? AND uidvalidity = ? AND uid = ?"
+            " AND state = 'skipped'",
+            ((reason, folder_id, uidvalidity, uid) for uid, reason in reasons),
+        )
+
+    def drop_skipped_of_others(self, folder_id: int, uidvalidity: int) -> None:
+        """Forget what was left out under another UIDVALIDITY: it has its row under this one."""
+        self._database.execute(
+            "DELETE FROM messages WHERE folder_id = ? AND uidvalidity != ? AND state = 'skipped'",
+            (folder_id, uidvalidity),
+        )
+
+    def count_skipped(self) -> int:
+        """Return how many messages that the source shows are left out by filters."""
+        return self._number(
+            "SELECT count(*) FROM messages WHERE state = 'skipped' AND last_seen IS NULL", ()
         )
 
     def set_flags(self, message_id: int, flags: tuple[str, ...], keywords: tuple[str, ...]) -> None:
@@ -338,6 +429,14 @@ class Index:
             ((message_id,) for message_id in message_ids),
         )
 
+    def count_wanted(self, message_ids: Iterable[int]) -> int:
+        """Return how many of these were not left out by a filter."""
+        return self._number(
+            "SELECT count(*) FROM messages WHERE state != 'skipped'"
+            " AND id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(message_ids)),),
+        )
+
     def set_returned(self, message_ids: Iterable[int]) -> None:
         """Record that the source shows these again."""
         self._database.execute_many(
@@ -347,8 +446,10 @@ class Index:
 
     # A changed UIDVALIDITY
 
-    def collect_renumbered(self, folder_id: int, uidvalidity: int) -> None:
-        """Set the archived messages of other UIDVALIDITYs apart, to be found by size and date.
+    def collect_renumbered(self, folder_id: int, uidvalidity: int) -> int:
+        """Set the archived messages of other UIDVALIDITYs apart; return how many there are.
+
+        They are to be found by size and date.
 
         An index of their own, for as long as it is needed: every message is looked for.
         """
@@ -362,6 +463,7 @@ class Index:
             self._database.execute(
                 "CREATE INDEX temp.renumbered_by_size ON renumbered (size, received)"
             )
+        return self._number("SELECT count(*) FROM temp.renumbered", ())
 
     def renumbered_candidates(
         self, folder_id: int, uidvalidity: int, size: int, received: int | None
@@ -397,7 +499,7 @@ class Index:
     def renumber(self, message_id: int, uidvalidity: int, uid: int) -> None:
         """Record that the source now names a message by another UIDVALIDITY and UID."""
         self._database.execute(
-            "DELETE FROM messages WHERE state = 'failed' AND uidvalidity = ? AND uid = ?"
+            "DELETE FROM messages WHERE state != 'archived' AND uidvalidity = ? AND uid = ?"
             " AND folder_id = (SELECT folder_id FROM messages WHERE id = ?)",
             (uidvalidity, uid, message_id),
         )

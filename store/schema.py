@@ -33,6 +33,12 @@ def format_1(db: Database) -> None:
         db.conn.execute(statement)
 
 
+@migrations()
+def skipped_messages(db: Database) -> None:
+    """What a filter left out is looked at by every later run, and found without a search."""
+    db.conn.execute(SKIPPED_MESSAGES)
+
+
 FOLDERS = """
 CREATE TABLE folders (
     id INTEGER PRIMARY KEY,
@@ -81,6 +87,11 @@ CREATE INDEX messages_by_content ON messages (sha256)
 
 MESSAGES_BY_DATE = """
 CREATE INDEX messages_by_date ON messages (folder_id, received)
+""".strip()
+
+SKIPPED_MESSAGES = """
+CREATE INDEX skipped_messages ON messages (folder_id, uidvalidity, reason)
+    WHERE state = 'skipped' AND last_seen IS NULL
 """.strip()
 
 RENAMES = """

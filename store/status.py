@@ -49,7 +49,7 @@ def status(archive: Archive) -> list[FolderTotals]:
         totals.skipped += count if state == "skipped" else 0
         totals.failed += count if state == "failed" else 0
         totals.vanished += count if has_vanished else 0
-        totals.octets += octets
+        totals.octets += octets if state == "archived" else 0
         if reason is not None:
             totals.reasons[reason] = totals.reasons.get(reason, 0) + count
     for target, name, reached, _, count in archive.transfers.totals():

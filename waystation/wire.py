@@ -313,6 +313,15 @@ class Wire:
                     yield Described(fetched.message, -1 if size is None else size, header or b"")
                     break
 
+    def outline(self, uids: bytes) -> Iterator[Described]:
+        """Fetch flags, INTERNALDATE and size of each message of a UID set, and no header."""
+        items = b" (UID FLAGS INTERNALDATE RFC822.SIZE)"
+        for name, tokens in self.untagged(b"UID FETCH " + uids + items):
+            fetched: Fetched[Body] | None = _fetched(tokens) if name == b"FETCH" else None
+            if fetched is not None:
+                size = number(_values(tokens).get(b"RFC822.SIZE"), _LARGEST_MODSEQ)
+                yield Described(fetched.message, -1 if size is None else size, b"")
+
     def send_append(
         self,
         folder: bytes,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from waystation.cli.house import USUAL, size_of
+from waystation.cli.house import USUAL
+from waystation.cli.sizes import size_of
 from waystation.errors import UsageError
 
 

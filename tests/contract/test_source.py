@@ -282,3 +282,16 @@ def test_reading_changes_nothing(box: Box) -> None:
     list(source.describe(b"1"))
 
     assert list(opened(box).flags()) == [(1, (), ())]
+
+
+def test_an_outline_has_flags_date_and_size_and_no_header(box: Box) -> None:
+    box.append("INBOX", b"Subject: a\r\n\r\nb\r\n", "\\Seen")
+    box.append("INBOX", b"Subject: b\r\n\r\nlonger\r\n")
+    source = opened(box)
+
+    found = {each.message.uid: each for each in source.outline(b"1:2")}
+
+    assert {uid: each.size for uid, each in found.items()} == {1: 17, 2: 22}
+    assert [each.header for each in found.values()] == [b"", b""]
+    assert found[1].message.flags == ("\\Seen",)
+    assert found[1].message.internaldate == DATE

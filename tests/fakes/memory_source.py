@@ -53,6 +53,8 @@ class MemorySource:
         """The folders that were opened, each time."""
         self.fetched: list[int] = []
         """The UIDs whose bodies were sent, each time."""
+        self.outlined: list[int] = []
+        """The UIDs whose flags, date and size were told, each time."""
         self._has_condstore = condstore
         self._folder: FakeFolder | None = None
 
@@ -118,6 +120,11 @@ class MemorySource:
                 len(message.body),
                 header[0] if header else message.body,
             )
+
+    def outline(self, uids: bytes) -> Iterator[Described]:
+        for message in self._chosen(uids):
+            self.outlined.append(message.uid)
+            yield Described(_remote(message), len(message.body), b"")
 
     def fetch(
         self, sets: Iterable[bytes], new_body: Callable[[int], B], depth: int

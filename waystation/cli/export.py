@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from waystation.cli import options, state
+from waystation.cli import choosing, options, state
 from waystation.cli.connect import Login, Sessions, source_account
 from waystation.cli.naming import named_account
 from waystation.cli.secrets import PasswordSource
@@ -60,6 +61,8 @@ def _export(
         bool,
         typer.Option("--new-source", help="The same mailbox is now at another address."),
     ] = False,
+    chosen: choosing.Chosen = choosing.ALL,
+    flags: choosing.ChosenFlags = choosing.ALL_FLAGS,
     largest_message: options.LargestMessage = 1024**3,
     rate: options.Rate = 0,
     timeout: options.Timeout = 120,
@@ -79,6 +82,11 @@ def _export(
 
     listener = state.listen("export", as_json=as_json, quiet=quiet, debug=debug)
     passwords = PasswordSource(password_env, password_command)
+    selection = replace(
+        chosen.selection(),
+        flags=tuple(flags.flag or ()),
+        not_flags=tuple(flags.not_flag or ()),
+    )
     account, is_new = _account(archive, source, new_source=new_source)
     connection = Connection(ca_file, allow_plaintext, timeout, largest_message)
     login = Login.ask(account, passwords, connection, sign_in)
@@ -98,7 +106,7 @@ def _export(
                 account.name,
                 account.key,
                 listener,
-                Options(accept_emptied, quick, new_source, rate),
+                Options(accept_emptied, quick, new_source, rate, selection),
             )
             numbers.update(totals(result))
     listener.close()
@@ -132,6 +140,7 @@ def _sentence(numbers: dict[str, int]) -> str:
         ("flags_changed", "with other flags"),
         ("vanished", "vanished from the source, kept here"),
         ("returned", "back again"),
+        ("skipped", "left out by your filters"),
         ("failed", "failed"),
     ):
         if numbers[key]:

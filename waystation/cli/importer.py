@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from waystation.cli import house, options, state
+from waystation.cli import choosing, house, options, state
 from waystation.cli.connect import Login, Sessions, target_account
 from waystation.cli.folder_map import FolderMapFile, read_folder_map, tell_unknown
 from waystation.cli.secrets import PasswordSource
@@ -40,6 +40,7 @@ def _import(
         typer.Option("--one-by-one", help="Send no message before the one before is answered."),
     ] = False,
     rate: options.RateOfProvider = None,
+    chosen: choosing.Chosen = choosing.ALL,
     treatment: house.House = house.USUAL,
     password_env: options.PasswordEnv = None,
     password_command: options.PasswordCommand = None,
@@ -64,6 +65,7 @@ def _import(
     listener = state.listen("import", as_json=as_json, quiet=quiet, debug=debug)
     passwords = PasswordSource(password_env, password_command)
     wishes = read_folder_map(folder_map)
+    selection = chosen.selection()
     rules = treatment.rules(rate)
     connection = Connection(ca_file, allow_plaintext, timeout)
     numbers: dict[str, int] = {}
@@ -85,6 +87,7 @@ def _import(
                     newest_first=not oldest_first,
                     rate=rate or 0,
                     folder_map=wishes,
+                    selection=selection,
                     house=rules if sessions.is_exchange else None,
                 ),
             )
@@ -108,6 +111,7 @@ def _sentence(numbers: dict[str, int], target: str) -> str:
         ("repaired", "of them changed on the way, see 'waystation ledger'"),
         ("flags_carried", "brought up to changed flags"),
         ("set_aside", "set aside"),
+        ("excluded", "of them left out by your filters"),
         ("too_large", "of them too large for it"),
         ("refused", "refused"),
         ("not_sent", "not sent: their folder cannot be made or used"),

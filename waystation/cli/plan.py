@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from waystation.cli import house, options, state
+from waystation.cli import choosing, house, options, state
 from waystation.cli.connect import Login, Sessions, known_target, placed, target_account
 from waystation.cli.folder_map import UNKNOWN, FolderMapFile, read_folder_map
 from waystation.cli.secrets import PasswordSource
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from store.archive import Archive
     from store.transfers import Target
     from waystation.cli.output import Listener
+    from waystation.selection import Choice
 
 _EXAMPLES = """\
 \b
@@ -97,6 +98,7 @@ def _plan(
     ] = None,
     folder_map: FolderMapFile = None,
     rate: options.RateOfProvider = None,
+    chosen: choosing.Chosen = choosing.ALL,
     treatment: house.House = house.USUAL,
     password_env: options.PasswordEnv = None,
     password_command: options.PasswordCommand = None,
@@ -113,6 +115,7 @@ def _plan(
     For Office 365 every file is read: each message that would be repaired, set aside or lose
     keywords is named beforehand.
     """
+    from importer.excluded import choice_of
     from importer.plan import folder_map as plan_folders
     from store.archive import Archive
     from waystation.imap import Connection
@@ -122,6 +125,7 @@ def _plan(
     listener = state.listen("plan", as_json=as_json, quiet=quiet, debug=debug)
     passwords = PasswordSource(password_env, password_command)
     wishes = read_folder_map(folder_map)
+    selection = chosen.selection()
     rules = treatment.rules(rate)
     connection = Connection(ca_file, allow_plaintext, timeout)
     with ExitStack() as stack:
@@ -140,14 +144,17 @@ def _plan(
             there = mail_target.folders()
             limit = mail_target.limit
         target_id = target.id if target else None
-        planned = plan_folders(opened, target_id, there, wishes)
+        choice = choice_of(opened, selection)
+        planned = plan_folders(opened, target_id, there, wishes, choice.left_out)
         if is_exchange:
             limit = rules.limits.largest
         for name in planned.unused:
             listener.alarm(name, UNKNOWN)
+        for pattern in choice.unmatched:
+            listener.alarm(pattern, "the archive has no folder that this pattern names")
         plan = _Plan(planned)
         house_rules = rules if is_exchange else None
-        rows = _in_detail(opened, target_id, plan, limit, house_rules)
+        rows = _in_detail(opened, target_id, plan, limit, house_rules, choice)
         if format is not None:
             _write(format, plan, rows)
             return 0
@@ -167,10 +174,11 @@ def _in_detail(
     plan: _Plan,
     limit: int | None,
     rules: HouseRules | None,
+    choice: Choice,
 ) -> Iterator[dict[str, Any]]:
     """Yield what becomes of each message that is not simply sent, and count it in the plan."""
     targets = {folder.folder_id: folder.target for folder in plan.folders.folders}
-    for folder_id, each in _foreseen(archive, target_id, limit, rules):
+    for folder_id, each in _foreseen(archive, target_id, limit, rules, choice):
         message, fate = each.message, each.fate.value
         held = plan.held.setdefault(folder_id, _Held())
         held.fates[fate] += 1
@@ -192,16 +200,20 @@ def _in_detail(
 
 
 def _foreseen(
-    archive: Archive, target_id: int | None, limit: int | None, rules: HouseRules | None
+    archive: Archive,
+    target_id: int | None,
+    limit: int | None,
+    rules: HouseRules | None,
+    choice: Choice,
 ) -> Iterator[tuple[int, Foreseen]]:
     """Yield what is foreseen, with the archived folder's id."""
     from importer.foresee import foresee, foresee_plain
 
     ids = {folder.name: folder.id for folder in archive.index.folders()}
     if rules is not None:
-        found = foresee(archive, target_id, rules)
+        found = foresee(archive, target_id, rules, choice)
     else:
-        found = foresee_plain(archive, target_id, limit)
+        found = foresee_plain(archive, target_id, limit, choice)
     for each in found:
         yield ids[each.message.folder], each
 
@@ -229,6 +241,7 @@ def _totals(
         "folders_to_create": len(plan.folders.to_create),
         "messages": messages,
         "octets": octets,
+        "excluded": fates["excluded"],
         "moved": fates["moved"],
         "repaired": fates["repaired"],
         "too_large": fates["too_large"],
@@ -325,6 +338,7 @@ def _show(listener: Listener, plan: _Plan, limit: int | None) -> None:
 
 
 _FATES = {
+    "excluded": "Left out by your filters",
     "repaired": "Will be changed on the way, so that the server takes it",
     "set_aside": "Will be set aside",
     "damaged": "Cannot be sent, the file no longer agrees with the index",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from waystation.cli import house, options, state
+from waystation.cli import choosing, house, options, state
 from waystation.cli.connect import Login, Sessions, known_target, source_account, target_account
 from waystation.cli.secrets import PasswordSource
 from waystation.cli.text import sum_text
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from store.finding import Compared, Finding
     from waystation.address import Account
     from waystation.cli.output import Listener
+    from waystation.selection import Selection
 
 _EXAMPLES = """\
 \b
@@ -57,6 +58,7 @@ def _verify(
     deep: Annotated[
         bool, typer.Option("--deep", help="Fetch and compare the content of every message.")
     ] = False,
+    chosen: choosing.Chosen = choosing.ALL,
     password_env: options.PasswordEnv = None,
     password_command: options.PasswordCommand = None,
     ca_file: options.CaFile = None,
@@ -81,6 +83,7 @@ def _verify(
         raise UsageError("say --source or --target: with which of the two shall be compared?")
     if (source and to is not None) or (target and from_ is not None):
         raise UsageError("--from goes with --source, --to with --target.")
+    selection = chosen.selection()
     passwords = PasswordSource(password_env, password_command)
     connection = Connection(ca_file, allow_plaintext, timeout)
     compared = Compared()
@@ -94,9 +97,11 @@ def _verify(
         login = Login.ask(account, passwords, connection, sign_in)
         sessions = stack.enter_context(Sessions(login, listener))
         findings = (
-            _with_source(stack, opened, sessions, listener, compared, deep=deep)
+            _with_source(stack, opened, sessions, listener, compared, selection, deep=deep)
             if source
-            else _with_target(stack, opened, sessions, account, listener, compared, deep=deep)
+            else _with_target(
+                stack, opened, sessions, account, listener, compared, selection, deep=deep
+            )
         )
         for finding in findings:
             causes[finding.cause.value] = causes.get(finding.cause.value, 0) + 1
@@ -136,6 +141,7 @@ def _with_source(
     sessions: Sessions,
     listener: Listener,
     compared: Compared,
+    selection: Selection,
     *,
     deep: bool,
 ) -> Iterator[Finding]:
@@ -146,7 +152,7 @@ def _with_source(
         sum(count for _, reached, _, gone, count, _ in totals if reached == "archived" and not gone)
     )
     mail_source = stack.enter_context(sessions.source())
-    return verify(archive, mail_source, listener, compared, deep=deep)
+    return verify(archive, mail_source, listener, compared, deep=deep, selection=selection)
 
 
 def _with_target(
@@ -156,6 +162,7 @@ def _with_target(
     account: Account,
     listener: Listener,
     compared: Compared,
+    selection: Selection,
     *,
     deep: bool,
 ) -> Iterator[Finding]:
@@ -167,7 +174,16 @@ def _with_target(
     mail_target = stack.enter_context(lasting)
     target = archive.transfers.target(account.name, account.key)
     rules = house.USUAL.rules(None) if sessions.is_exchange else None
-    return verify(archive, mail_target, target, listener, compared, house=rules, deep=deep)
+    return verify(
+        archive,
+        mail_target,
+        target,
+        listener,
+        compared,
+        house=rules,
+        deep=deep,
+        selection=selection,
+    )
 
 
 def _values(found: Finding) -> dict[str, Any]:
