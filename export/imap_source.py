@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from export.source import B
     from waystation.imap import ImapSession
     from waystation.model import Folder, FolderState
-    from waystation.wire import Described, Fetched, Tagged
+    from waystation.wire import Described, Fetched, Identified, Tagged
 
 
 _LONGEST_HEADER = 64 * 1024
@@ -27,6 +27,11 @@ class ImapSource:
     def prefix(self) -> tuple[str, ...]:
         """See ``MailSource``."""
         return self._session.namespace.prefix
+
+    @property
+    def has_message_ids(self) -> bool:
+        """See ``MailSource``; only Gmail has them."""
+        return self._session.has("X-GM-EXT-1")
 
     def folders(self) -> list[Folder]:
         """See ``MailSource``."""
@@ -60,6 +65,10 @@ class ImapSource:
     def outline(self, uids: bytes) -> Iterator[Described]:
         """See ``MailSource``."""
         return self._session.wire.outline(uids)
+
+    def identify(self, uids: bytes) -> Iterator[Identified]:
+        """See ``MailSource``."""
+        return self._session.wire.identify(uids)
 
     def fetch(
         self, sets: Iterable[bytes], new_body: Callable[[int], B], depth: int

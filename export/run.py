@@ -11,9 +11,11 @@ from array import array
 from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from export.labels import ELSEWHERE, lists_everything, remember_ids, take_from_archive
 from export.plan import (
     Difference,
     Emptied,
@@ -57,10 +59,21 @@ if TYPE_CHECKING:
     from waystation.progress import Progress
 
 _MESSAGES_A_COMMAND = 500
+_MESSAGES_IN_BUDGET = 100
+"""The same where a run may have to stop: what is asked for has to be taken."""
 _COMMANDS_IN_FLIGHT = 2
 _CHANGES_A_STEP = 1000
 _REFUSALS = 3
 """How often a folder may be refused in words that promise better before the run goes on."""
+
+
+GMAIL_BUDGET = 2400 * 1024**2
+"""Octets a day, somewhat less than the 2,500 MB that Gmail lets IMAP clients download ("Gmail
+bandwidth limits", Google Workspace Admin Help); beyond, it locks the account for a day."""
+
+
+class _OutOfBudgetError(Exception):
+    """What may be fetched in a day has been fetched."""
 
 
 @dataclass(slots=True)
@@ -76,6 +89,12 @@ class Exported:
     renumbered: int = 0
     vanished: int = 0
     returned: int = 0
+    linked: int = 0
+    """Of the new, messages that lay here already under another label, and were not fetched."""
+    fetched: int = 0
+    """Octets of the messages that came over the line."""
+    out_of_budget: bool = False
+    """Whether the run ended before its time, because it has fetched what it may."""
     skipped: int = 0
     """Messages that the source shows and the filters of this run leave out."""
     failed: int = 0
@@ -86,7 +105,7 @@ class Exported:
     @property
     def is_complete(self) -> bool:
         """Whether everything that the source shows, and that is wanted, is in the archive."""
-        return not self.failed and not self.alarms
+        return not self.failed and not self.alarms and not self.out_of_budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +119,9 @@ class Options:
     """Messages per second at the most; 0 is no ceiling."""
     selection: Selection = EVERYTHING
     """What is to be taken. What was archived before stays, whatever it says."""
+    budget: int | None = None
+    """Octets that may be fetched in 24 hours, earlier runs included; 0 is no ceiling. None means
+    what the source is known to allow, which is ``GMAIL_BUDGET`` for Gmail."""
 
 
 @dataclass(slots=True)
@@ -122,6 +144,7 @@ def export(
     progress: Progress,
     options: Options = Options(),
     patience: Patience | None = None,
+    result: Exported | None = None,
 ) -> Exported:
     """Bring the archive up to what the source shows now.
 
@@ -133,13 +156,14 @@ def export(
         progress: is told how it goes.
         options: see ``Options``.
         patience: how long to wait between tries.
+        result: is filled and returned; so the numbers of a run that fails are known too.
 
     Raises:
         WaystationError: the run could not go on; what is recorded stays, and the same call
             goes on from there.
     """
     patience = patience or Patience(progress)
-    run = _Run(archive, progress, options, patience)
+    run = _Run(archive, progress, options, patience, result if result is not None else Exported())
     has_connected = False
     while True:
         before = run.steps
@@ -149,6 +173,9 @@ def export(
                     archive.claim_source(name, key, source.prefix, new_source=options.new_source)
                     has_connected = True
                 run.work(source)
+        except _OutOfBudgetError:
+            run.stop()
+            return run.result
         except (StorageError, SignInError):
             run.keep()
             raise
@@ -192,7 +219,7 @@ class _Run:
     progress: Progress
     options: Options
     patience: Patience
-    result: Exported = field(default_factory=Exported)
+    result: Exported
     steps: int = 0
     """Grows with all that is done for good, and tells a slow line from a dead one."""
     _batch: Batch = field(init=False)
@@ -207,6 +234,12 @@ class _Run:
     _alarms: dict[str, set[str]] = field(default_factory=dict)
     _guesses: dict[int, int] = field(default_factory=dict)
     _choice: Choice = field(default_factory=Choice)
+    _has_ids: bool = False
+    _spent_before: int | None = None
+    """Octets that earlier runs have fetched since yesterday; None before anybody has looked."""
+    _budget: int = 0
+    _was_refused: bool = False
+    """Whether something was not asked for, because it is not in the budget."""
 
     def __post_init__(self) -> None:
         self._batch = self.archive.batch()
@@ -223,8 +256,16 @@ class _Run:
         with suppress(WaystationError):
             self._commit()
 
+    def stop(self) -> None:
+        """End the run before its time; what is complete is recorded."""
+        self._commit()
+        self.result.out_of_budget = True
+        self.result.skipped = self.archive.index.count_skipped()
+
     def work(self, source: MailSource) -> None:
         """Work through all folders that are not finished yet."""
+        self._has_ids = source.has_message_ids
+        self._set_budget()
         listed = source.folders()
         if not listed:
             raise ProtocolError(
@@ -247,11 +288,14 @@ class _Run:
             if (
                 state is not None
                 and isinstance(self._plan(archived, state), Unchanged)
-                and not self._taken_up(archived, state)
+                and not self._is_left_to_do(archived, state)
+                # What it has to hold shows only when all other folders were worked through.
+                and not self._lists_everything(archived)
             ):
                 self._is_unchanged(folder, archived)
             else:
                 due.append((folder, archived, state))
+        due.sort(key=lambda each: self._lists_everything(each[1]))
         self._guess(due)
         for folder, archived, state in due:
             try:
@@ -279,9 +323,37 @@ class _Run:
             if pattern not in unmatched:
                 self.progress.alarm(pattern, "the source has no folder that this pattern names")
 
-    def _taken_up(self, archived: ArchivedFolder, state: FolderState) -> list[int]:
-        """Return what filters left out of a folder before, and leave out no longer."""
-        return taken_up(self.archive, self._choice, archived, state.uidvalidity)
+    def _lists_everything(self, archived: ArchivedFolder) -> bool:
+        return self._has_ids and lists_everything(archived)
+
+    def _is_left_to_do(self, archived: ArchivedFolder, state: FolderState) -> bool:
+        """Whether a folder in which nothing has changed is to be worked on all the same."""
+        if self._has_ids and self.archive.index.without_source_id(archived.id, state.uidvalidity):
+            return True
+        return bool(self._taken_up(archived, state.uidvalidity))
+
+    def _taken_up(
+        self, archived: ArchivedFolder, uidvalidity: int, written: frozenset[int] = frozenset()
+    ) -> list[int]:
+        """Return what was left out of a folder before, and is so no longer."""
+        if not self._lists_everything(archived):
+            return taken_up(self.archive, self._choice, archived, uidvalidity, written)
+        again = taken_up(self.archive, self._choice, archived, uidvalidity, written, (ELSEWHERE,))
+        return again + self.archive.index.nowhere_else(archived.id, uidvalidity, ELSEWHERE)
+
+    def _set_budget(self) -> None:
+        """Find out how much may be fetched, and how much of it earlier runs have used up."""
+        budget = self.options.budget
+        self._budget = (GMAIL_BUDGET if self._has_ids else 0) if budget is None else budget
+        # Looked up once: what this run fetches is added to its own record meanwhile.
+        if self._budget and self._spent_before is None:
+            day_ago = (datetime.fromisoformat(now()) - timedelta(days=1)).isoformat()
+            self._spent_before = self.archive.index.fetched_since(day_ago)
+
+    def _may_fetch(self) -> bool:
+        if self._budget and (self._spent_before or 0) + self.result.fetched >= self._budget:
+            self._was_refused = True
+        return not self._was_refused
 
     def _is_unchanged(self, folder: Folder, archived: ArchivedFolder) -> None:
         self.result.unchanged += 1
@@ -316,7 +388,7 @@ class _Run:
         # then seen the next time.
         state = believed(status, source.open(remote))
         plan = self._plan(archived, state)
-        if isinstance(plan, Unchanged) and not self._taken_up(archived, state):
+        if isinstance(plan, Unchanged) and not self._is_left_to_do(archived, state):
             self._is_unchanged(remote, archived)
             return
         if isinstance(plan, Emptied):
@@ -338,8 +410,18 @@ class _Run:
         self._apply(folder, found, is_sure=is_sure)
         if folder.has_old_numbers and found.missing:
             found.missing = self._rematch(source, folder, found.missing)
-        found.missing = self._sift(source, folder, found.missing)
+        written: frozenset[int] = frozenset()
+        if folder.was_cut_off:
+            written = written_uids(self.archive, archived, folder.uidvalidity)
+        found.missing = self._sift(source, folder, found.missing, written)
+        if self._has_ids and found.missing:
+            found.missing = self._take_from_archive(source, folder, found.missing, written)
         self._fetch(source, folder, found.missing)
+        if self._was_refused:
+            raise _OutOfBudgetError
+        if self._has_ids:
+            self._commit()
+            remember_ids(self.archive, source, archived, folder.uidvalidity)
         if folder.was_cut_off or folder.has_old_numbers:
             self._commit()
             self._tidy(folder, is_sure=is_sure)
@@ -428,13 +510,16 @@ class _Run:
         self.result.returned += len(found.returned)
         self.result.vanished += archive.index.count_wanted(found.vanished) if is_sure else 0
 
-    def _sift(self, source: MailSource, folder: _Folder, missing: array[int]) -> array[int]:
+    def _sift(
+        self,
+        source: MailSource,
+        folder: _Folder,
+        missing: array[int],
+        written: frozenset[int],
+    ) -> array[int]:
         """Leave out what filters leave out, and add what they left out before and no longer do."""
         archived, uidvalidity = folder.archived, folder.uidvalidity
-        written: frozenset[int] = frozenset()
-        if folder.was_cut_off:
-            written = written_uids(self.archive, archived, uidvalidity)
-        again = taken_up(self.archive, self._choice, archived, uidvalidity, written)
+        again = self._taken_up(archived, uidvalidity, written)
         taken = sift(
             self.archive,
             source,
@@ -447,6 +532,27 @@ class _Run:
         )
         self.steps += len(missing) - len(taken)
         return array("Q", sorted((*taken, *again))) if again else taken
+
+    def _take_from_archive(
+        self,
+        source: MailSource,
+        folder: _Folder,
+        missing: array[int],
+        written: frozenset[int],
+    ) -> array[int]:
+        """Take what lies here already under another label; return what is to be fetched."""
+        archived = folder.archived
+        maildir = self.archive.maildir(archived)
+
+        def take(message: RemoteMessage, draft: Draft, sha256: str) -> None:
+            self._batch.add(archived, maildir, folder.uidvalidity, message, draft, sha256)
+            self.result.linked += 1
+            self._commit_if_due()
+
+        self._commit()  # so that all that was fetched before is found
+        return take_from_archive(
+            self.archive, source, archived, folder.uidvalidity, missing, written, take
+        )
 
     def _rematch(self, source: MailSource, folder: _Folder, missing: array[int]) -> array[int]:
         """Find messages again whose UIDs have changed, before anything is fetched twice."""
@@ -481,7 +587,9 @@ class _Run:
         """Guess from the folders' states how much is to be done, so that an ETA can be told."""
         self._guesses.clear()
         for _, archived, state in due:
-            if state is not None and archived.name not in self._choice.left_out:
+            if archived.name in self._choice.left_out or self._lists_everything(archived):
+                continue
+            if state is not None:
                 uidvalidity = (archived.state or state).uidvalidity
                 present = self.archive.index.present(archived.id, uidvalidity)
                 self._guesses[archived.id] = max(0, state.exists - present)
@@ -510,6 +618,8 @@ class _Run:
         if self._rate.is_limited:
             # Little is asked for at a time, so that the server does not run ahead of us.
             most = max(1, min(most, int(self.options.rate)))
+        if self._budget:
+            most = min(most, _MESSAGES_IN_BUDGET)
         for uid, words in self._fetch_sets(source, folder, uid_sets(rest, most)):
             for _, reply in self._fetch_sets(source, folder, [b"%d" % uid]):
                 self._fail(folder, uid, self._reason(source, uid, reply or words))
@@ -532,6 +642,8 @@ class _Run:
 
         def note() -> Iterator[bytes]:
             for uids in sets:
+                if not self._may_fetch():
+                    return
                 numbers = members(uids)
                 asked.append(_Asked(numbers, dict.fromkeys(numbers)))
                 yield uids
@@ -575,6 +687,7 @@ class _Run:
         came: dict[int, str],
     ) -> None:
         """Put a message that was asked for into the batch, once."""
+        self.result.fetched += draft.size
         self._rate.wait()
         uid = message.uid
         command = next((each for each in asked if uid in each.waiting), None)
@@ -670,6 +783,9 @@ class _Run:
         self.steps += messages
         self.result.new += messages
         self.result.octets += octets
+        if self._budget:
+            # Also a run that is killed has used up what it has fetched.
+            self.archive.note_totals(totals(self.result))
         if messages:
             self.progress.advance(messages, octets)
 

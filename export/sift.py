@@ -85,13 +85,17 @@ def taken_up(
     folder: ArchivedFolder,
     uidvalidity: int,
     written: frozenset[int] = frozenset(),
+    lasting: tuple[str, ...] = (),
 ) -> list[int]:
-    """Return the UIDs that were left out, and are so no longer; the others get today's reason."""
+    """Return the UIDs that were left out, and are so no longer; the others get today's reason.
+
+    What was skipped for one of the reasons ``lasting`` is not looked at; it has nothing to do
+    with filters. What of ``written`` was left out is taken up as well.
+    """
     again: list[int] = []
     others: list[tuple[int, str]] = []
-    lasting = [] if written else choice.lasting_reasons(folder.name)
-    # Read to its end first: a row that is changed meanwhile would be met again.
-    for message in list(archive.index.skipped(folder.id, uidvalidity, lasting)):
+    but_for = [*lasting, *([] if written else choice.lasting_reasons(folder.name))]
+    for message in archive.index.skipped(folder.id, uidvalidity, but_for):
         flags = (*message.flags, *message.keywords)
         reason = choice.reason(folder.name, message.size, message.internaldate, flags)
         if reason is None or message.uid in written:

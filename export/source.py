@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from waystation.model import Folder, FolderState
-    from waystation.wire import Described, Fetched, Tagged
+    from waystation.wire import Described, Fetched, Identified, Tagged
 
 B = TypeVar("B", bound=Body)
 
@@ -25,6 +25,10 @@ class MailSource(Protocol):
     @property
     def prefix(self) -> tuple[str, ...]:
         """The levels of the namespace prefix in front of every folder but INBOX."""
+
+    @property
+    def has_message_ids(self) -> bool:
+        """Whether a message in several folders can be known as one (``identify``)."""
 
     def folders(self) -> list[Folder]:
         """Return every folder that is listed, those without messages included."""
@@ -55,6 +59,9 @@ class MailSource(Protocol):
 
     def outline(self, uids: bytes) -> Iterator[Described]:
         """Yield flags, INTERNALDATE and size of each message of a UID set; the header is empty."""
+
+    def identify(self, uids: bytes) -> Iterator[Identified]:
+        """Yield each message of a UID set with the number that it has in all its folders."""
 
     def fetch(
         self, sets: Iterable[bytes], new_body: Callable[[int], B], depth: int

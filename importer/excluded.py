@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from store.transfers import Transfer, TransferState
-from waystation.model import split_name
+from waystation.model import SpecialUse, split_name
 from waystation.selection import choose
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from importer.job import Job
     from store.archive import Archive
-    from store.index import ArchivedMessage
+    from store.index import ArchivedFolder, ArchivedMessage
     from waystation.selection import Choice, Selection
 
 _PAGE = 500
@@ -41,17 +41,36 @@ def why_excluded(choice: Choice, message: ArchivedMessage) -> str | None:
     return None if reason is None else f"excluded: {reason}"
 
 
+def why_left(
+    archive: Archive, choice: Choice, folder: ArchivedFolder, message: ArchivedMessage
+) -> str | None:
+    """Return the same, or that a message is sent from another folder that shows it too.
+
+    Gmail's All Mail shows every message; one that got its label only after it was archived from
+    there would arrive twice.
+    """
+    reason = why_excluded(choice, message)
+    if reason is None and _lists_everything(folder):
+        there = archive.index.also_in(message.id)
+        reason = f"excluded: it lies in {there} too, and is sent from there" if there else None
+    return reason
+
+
+def _lists_everything(folder: ArchivedFolder) -> bool:
+    return folder.special_use is SpecialUse.ALL
+
+
 def excluded(
     archive: Archive, target_id: int | None, choice: Choice
 ) -> Iterator[tuple[ArchivedMessage, str]]:
     """Yield what is still to be sent and left out, with the reason."""
     for folder in archive.index.folders():
-        if not choice.asks_for_messages(folder.name):
+        if not choice.asks_for_messages(folder.name) and not _lists_everything(folder):
             continue
         ids = archive.transfers.unsent(target_id if target_id is not None else -1, folder.id)
         for start in range(0, len(ids), _PAGE):
             for message in archive.index.some(ids[start : start + _PAGE]):
-                reason = why_excluded(choice, message)
+                reason = why_left(archive, choice, folder, message)
                 if reason is not None:
                     yield message, reason
 

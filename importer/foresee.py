@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from importer.excluded import excluded, why_excluded
+from importer.excluded import excluded, why_left
 from importer.house import FLAGS
 from importer.inspection import inspect
 from importer.letter import letter, reason_to_leave, reason_to_set_aside, tries
@@ -65,7 +65,7 @@ def foresee(
         ids = transfers.unsent(target_id if target_id is not None else -1, folder.id)
         for start in range(0, len(ids), _PAGE):
             for message in archive.index.some(ids[start : start + _PAGE]):
-                reason = why_excluded(choice, message)
+                reason = why_left(archive, choice, folder, message)
                 if reason is not None:
                     yield Foreseen(message, Fate.EXCLUDED, reason)
                 else:
@@ -89,15 +89,17 @@ def foresee_plain(
         if limit is None
         else [message_id for message_id, _, _ in transfers.unsent_larger(number, limit)]
     )
+    told: set[int] = set()
     for message, reason in excluded(archive, target_id, choice):
+        told.add(message.id)
         yield Foreseen(message, Fate.EXCLUDED, reason)
     for message in archive.index.some(moved):
-        if why_excluded(choice, message) is not None:
+        if message.id in told:
             continue
         there = transfers.moved_to(message.id)
         yield Foreseen(message, Fate.MOVED, f"sent from {there}, where the source has it now")
     for message in archive.index.some(sorted(set(large) - set(moved))):
-        if why_excluded(choice, message) is not None:
+        if message.id in told:
             continue
         what = f"{message.size:,} octets; {limit:,} are taken"
         yield Foreseen(message, Fate.TOO_LARGE, what)

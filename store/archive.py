@@ -106,6 +106,7 @@ class Archive:
         self.index = Index(database)
         self.transfers = Transfers(database, now)
         self._lock = lock
+        self._run: int | None = None
         self._maildirs: dict[int, Maildir] = {}
         self._directories: Directories | None = None
 
@@ -396,6 +397,7 @@ class Archive:
     def run(self, command: str, server: str | None, totals: dict[str, int]) -> Iterator[None]:
         """Record that a command works on the archive, and how that ended."""
         number = self.index.run_begins(command, server, version("waystation"), now())
+        self._run = number
         outcome = "failed"
         try:
             yield
@@ -404,9 +406,15 @@ class Archive:
             outcome = "interrupted"
             raise
         finally:
+            self._run = None
             # A disk that is full must not hide the error that says so.
             with suppress(ArchiveError):
                 self.index.run_ends(number, now(), outcome, totals)
+
+    def note_totals(self, totals: dict[str, int]) -> None:
+        """Record how far the command has come, should it never come to its end."""
+        if self._run is not None:
+            self.index.run_goes_on(self._run, totals)
 
     def _places(self) -> Directories:
         if self._directories is None:

@@ -7,6 +7,7 @@ number of seconds beside it (``received``) to sort and compare by.
 from __future__ import annotations
 
 import json
+from array import array
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -444,6 +445,85 @@ class Index:
             ((message_id,) for message_id in message_ids),
         )
 
+    # One message in several folders
+
+    def add_source_ids(
+        self, folder_id: int, uidvalidity: int, ids: Iterable[tuple[int, str]]
+    ) -> None:
+        """Record by which number the source knows messages in all their folders, by UID."""
+        self._database.execute_many(
+            "INSERT OR REPLACE INTO source_ids (message_id, source_id) SELECT id, ?"
+            " FROM messages WHERE folder_id = ? AND uidvalidity = ? AND uid = ?",
+            ((source_id, folder_id, uidvalidity, uid) for uid, source_id in ids),
+        )
+
+    def without_source_id(self, folder_id: int, uidvalidity: int) -> array[int]:
+        """Return the UIDs that the source shows and that have no such number, ascending."""
+        return array(
+            "Q",
+            (
+                uid
+                for (uid,) in self._database.rows(
+                    "SELECT m.uid FROM messages AS m"
+                    " LEFT JOIN source_ids AS s ON s.message_id = m.id"
+                    " WHERE m.folder_id = ? AND m.uidvalidity = ? AND m.last_seen IS NULL"
+                    " AND m.state != 'failed' AND s.message_id IS NULL ORDER BY m.uid",
+                    (folder_id, uidvalidity),
+                )
+            ),
+        )
+
+    def by_source_ids(self, source_ids: Iterable[str]) -> dict[str, ArchivedMessage]:
+        """Return an archived message for each of these numbers that has one."""
+        rows = self._database.rows(
+            "SELECT s.source_id, s.message_id FROM json_each(?) AS asked"
+            " CROSS JOIN source_ids AS s ON s.source_id = asked.value"
+            " JOIN messages AS m ON m.id = s.message_id AND m.state = 'archived'",
+            (json.dumps(list(source_ids)),),
+        )
+        found: dict[str, int] = {str(source_id): int(number) for source_id, number in rows}
+        messages = {message.id: message for message in self.some(found.values())}
+        return {source_id: messages[number] for source_id, number in found.items()}
+
+    def elsewhere(self, folder_id: int, source_ids: Iterable[str]) -> set[str]:
+        """Return which of these numbers the source shows in another folder too."""
+        return {
+            source_id
+            for (source_id,) in self._database.rows(
+                "SELECT s.source_id FROM json_each(?) AS asked"
+                " CROSS JOIN source_ids AS s ON s.source_id = asked.value"
+                " JOIN messages AS m ON m.id = s.message_id AND m.folder_id != ?"
+                " AND m.last_seen IS NULL AND m.state != 'failed'",
+                (json.dumps(list(source_ids)), folder_id),
+            )
+        }
+
+    def nowhere_else(self, folder_id: int, uidvalidity: int, reason: str) -> list[int]:
+        """Return the UIDs skipped for this reason that the source shows in no other folder."""
+        return [
+            uid
+            for (uid,) in self._database.rows(
+                "SELECT m.uid FROM messages AS m LEFT JOIN source_ids AS s ON s.message_id = m.id"
+                " WHERE m.folder_id = ? AND m.uidvalidity = ? AND m.state = 'skipped'"
+                " AND m.last_seen IS NULL AND m.reason = ? AND NOT EXISTS ("
+                "SELECT 1 FROM source_ids AS t JOIN messages AS o ON o.id = t.message_id"
+                " WHERE t.source_id = s.source_id AND o.folder_id != m.folder_id"
+                " AND o.last_seen IS NULL AND o.state != 'failed')",
+                (folder_id, uidvalidity, reason),
+            )
+        ]
+
+    def also_in(self, message_id: int) -> str | None:
+        """Return another folder in which the source shows an archived message, or None."""
+        row = self._database.row(
+            "SELECT f.name FROM source_ids AS s JOIN source_ids AS t ON t.source_id = s.source_id"
+            " AND t.message_id != s.message_id JOIN messages AS m ON m.id = t.message_id"
+            " AND m.last_seen IS NULL AND m.state = 'archived'"
+            " JOIN folders AS f ON f.id = m.folder_id WHERE s.message_id = ? LIMIT 1",
+            (message_id,),
+        )
+        return row[0] if row else None
+
     # A changed UIDVALIDITY
 
     def collect_renumbered(self, folder_id: int, uidvalidity: int) -> int:
@@ -666,12 +746,28 @@ class Index:
             (command, server, version, when),
         )
 
+    def run_goes_on(self, run: int, totals: dict[str, Any]) -> None:
+        """Record the counts of a run that has not ended."""
+        self._database.execute("UPDATE runs SET totals = ? WHERE id = ?", (json.dumps(totals), run))
+
     def run_ends(self, run: int, when: str, outcome: str, totals: dict[str, Any]) -> None:
         """Record how a run ended."""
         self._database.execute(
             "UPDATE runs SET ended_at = ?, outcome = ?, totals = ? WHERE id = ?",
             (when, outcome, json.dumps(totals), run),
         )
+
+    def fetched_since(self, when: str) -> int:
+        """Return how many octets of messages exports have fetched since a time."""
+        total = 0
+        for (totals,) in self._database.rows(
+            "SELECT totals FROM runs WHERE command = 'export'"
+            " AND coalesce(ended_at, started_at) > ?",
+            (when,),
+        ):
+            fetched = json.loads(totals).get("fetched", 0)
+            total += fetched if isinstance(fetched, int) else 0
+        return total
 
     def _messages(self, where: str, values: tuple[Any, ...]) -> list[ArchivedMessage]:
         return [_message(row) for row in self._database.rows(_MESSAGE + where, values)]

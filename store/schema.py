@@ -39,6 +39,13 @@ def skipped_messages(db: Database) -> None:
     db.conn.execute(SKIPPED_MESSAGES)
 
 
+@migrations()
+def source_ids(db: Database) -> None:
+    """A message that lies in several folders of the source, known as one."""
+    db.conn.execute(SOURCE_IDS)
+    db.conn.execute(SOURCE_IDS_BY_ID)
+
+
 FOLDERS = """
 CREATE TABLE folders (
     id INTEGER PRIMARY KEY,
@@ -92,6 +99,17 @@ CREATE INDEX messages_by_date ON messages (folder_id, received)
 SKIPPED_MESSAGES = """
 CREATE INDEX skipped_messages ON messages (folder_id, uidvalidity, reason)
     WHERE state = 'skipped' AND last_seen IS NULL
+""".strip()
+
+SOURCE_IDS = """
+CREATE TABLE source_ids (
+    message_id INTEGER PRIMARY KEY REFERENCES messages (id) ON DELETE CASCADE,
+    source_id TEXT NOT NULL
+) STRICT
+""".strip()
+
+SOURCE_IDS_BY_ID = """
+CREATE INDEX source_ids_by_id ON source_ids (source_id)
 """.strip()
 
 RENAMES = """

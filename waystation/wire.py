@@ -106,6 +106,16 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True)
+class Identified:
+    """One message with the number by which its server knows it in all its folders."""
+
+    message: RemoteMessage
+    source_id: str
+    size: int | None
+    """RFC822.SIZE in octets; None where it is missing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tagged:
     """The answer that ends a command."""
 
@@ -321,6 +331,20 @@ class Wire:
             if fetched is not None:
                 size = number(_values(tokens).get(b"RFC822.SIZE"), _LARGEST_MODSEQ)
                 yield Described(fetched.message, -1 if size is None else size, b"")
+
+    def identify(self, uids: bytes) -> Iterator[Identified]:
+        """Fetch flags, INTERNALDATE, size and Gmail's X-GM-MSGID of each message of a UID set."""
+        items = b" (UID FLAGS INTERNALDATE RFC822.SIZE X-GM-MSGID)"
+        for name, tokens in self.untagged(b"UID FETCH " + uids + items):
+            fetched: Fetched[Body] | None = _fetched(tokens) if name == b"FETCH" else None
+            if fetched is None:
+                continue
+            values = _values(tokens)
+            # It is an unsigned number of 64 bits.
+            source_id = number(values.get(b"X-GM-MSGID"), 2**64 - 1)
+            if source_id is not None:
+                size = number(values.get(b"RFC822.SIZE"), _LARGEST_MODSEQ)
+                yield Identified(fetched.message, str(source_id), size)
 
     def send_append(
         self,

@@ -73,3 +73,18 @@ def test_a_filter_that_makes_no_sense_is_refused(
     assert result.code == 2
     assert words in result.one_error
     assert not archive.exists()
+
+
+def test_an_export_that_has_used_up_its_budget_says_so_and_goes_on_later(
+    waystation: CommandLine, old: Server, archive: Path
+) -> None:
+    first = waystation("export", archive, *old.source, "--budget", "1")
+    again = waystation("export", archive, *old.secret, "--budget", "1", "--json")
+    whole = waystation("export", archive, *old.secret, "--budget", "none", "--json")
+
+    assert first.code == again.code == 3
+    assert "run the same command again tomorrow" in first.err + first.out
+    assert (again.summary["outcome"], again.summary["out_of_budget"]) == ("incomplete", True)
+    assert (again.summary["new"], again.summary["fetched"]) == (0, 0)
+    assert (whole.code, whole.summary["out_of_budget"]) == (0, False)
+    assert waystation("status", archive, "--json").summary["archived"] == 7

@@ -306,6 +306,7 @@ class Abilities:
     xoauth2: bool = True
     plaintext_login: bool = True
     append_limit: int | None = None
+    gmail: bool = False
     extra: tuple[str, ...] = ()
 
 
@@ -330,6 +331,7 @@ class ImapServer:
         xoauth2: bool = True,
         plaintext_login: bool = True,
         append_limit: int | None = None,
+        gmail: bool = False,
         extra_capabilities: tuple[str, ...] = (),
         script: Script | None = None,
         port: int = 0,
@@ -350,6 +352,7 @@ class ImapServer:
             xoauth2: AUTHENTICATE XOAUTH2 with the users' tokens.
             plaintext_login: Allow to sign in before STARTTLS; else LOGINDISABLED.
             append_limit: RFC 7889: the largest message that APPEND takes.
+            gmail: X-GM-EXT-1: X-GM-MSGID and X-GM-LABELS, the latter by the folders that hold it.
             extra_capabilities: Further words for CAPABILITY.
             script: How it misbehaves.
             port: Where it listens; 0 for any port that is free.
@@ -367,6 +370,7 @@ class ImapServer:
             xoauth2=xoauth2,
             plaintext_login=plaintext_login,
             append_limit=append_limit,
+            gmail=gmail,
             extra=extra_capabilities,
         )
         self.has_starttls = starttls
@@ -713,6 +717,7 @@ class _Session:
         words += ["SPECIAL-USE"] if able.special_use else []
         words += ["UIDPLUS"] if able.uidplus else []
         words += ["CONDSTORE"] if able.condstore else []
+        words += ["X-GM-EXT-1"] if able.gmail else []
         words += ["MOVE"] if able.move else []
         words += [f"APPENDLIMIT={able.append_limit}"] if able.append_limit else []
         return " ".join([*words, *able.extra]).encode()
@@ -1150,12 +1155,29 @@ class _Session:
                 return b"%d" % len(message.body)
             case b"MODSEQ" if self._abilities.condstore:
                 return b"(%d)" % message.modseq
+            case b"X-GM-MSGID" if self._abilities.gmail:
+                return b"%d" % message.gmail_id
+            case b"X-GM-LABELS" if self._abilities.gmail:
+                return self._labels(message)
             case b"RFC822":
                 return Literal(message.body)
             case b"RFC822.HEADER":
                 return Literal(_header(message.body))
             case _:
                 return Literal(_section(message.body, item))
+
+    def _labels(self, message: FakeMessage) -> bytes:
+        """Return the labels besides the open folder; special ones by their attribute, as Gmail."""
+        labels = []
+        for folder in self._owner.folders:
+            if folder is self._selected or "\\All" in folder.attributes:
+                continue
+            if any(each.gmail_id == message.gmail_id for each in folder.messages):
+                special = [a for a in folder.attributes if a in _GMAIL_SPECIAL]
+                inbox = ["\\Inbox"] if folder.levels == ("INBOX",) else []
+                name = [*special, *inbox, encode_name("/".join(folder.levels)).decode()][0]
+                labels.append(quoted(name.encode()))
+        return b"(" + b" ".join(labels) + b")"
 
     def _search(self, arguments: list[Value], *, by_uid: bool = False) -> bytes:
         matches = self._criteria(arguments)
@@ -1424,6 +1446,8 @@ def _label(item: bytes) -> bytes:
     """Return the name under which an item is answered: no PEEK, no length."""
     return re.sub(rb"<(\d+)\.\d+>\Z", rb"<\1>", item.replace(b"BODY.PEEK[", b"BODY["))
 
+
+_GMAIL_SPECIAL = ("\\Sent", "\\Drafts", "\\Flagged", "\\Trash", "\\Junk", "\\Important")
 
 _BODY_ITEM = re.compile(
     rb"BODY(?:\.PEEK)?\[(|TEXT|HEADER|HEADER\.FIELDS(?:\.NOT)? \([^)]*\))\](?:<(\d+)\.(\d+)>)?"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from itertools import count
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -34,6 +35,12 @@ class FakeMessage:
     flags: set[str]
     internaldate: datetime
     modseq: int
+
+    @property
+    def gmail_id(self) -> int:
+        """The number that copies of one message have in all folders, as X-GM-MSGID."""
+        said = self.body + self.internaldate.isoformat().encode()
+        return int.from_bytes(sha256(said).digest()[:8], "big")
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tests.fakes.imap_wire import choose, encode_name
 from waystation.errors import ConnectionLostError, RefusedError
 from waystation.model import Folder, FolderState, RemoteMessage, split_flags
-from waystation.wire import Body, Described, Fetched, Tagged
+from waystation.wire import Body, Described, Fetched, Identified, Tagged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,7 +46,14 @@ class Lies:
 class MemorySource:
     """See ``export.source.MailSource``."""
 
-    def __init__(self, user: FakeUser, *, condstore: bool = True, lies: Lies | None = None) -> None:
+    def __init__(
+        self,
+        user: FakeUser,
+        *,
+        condstore: bool = True,
+        gmail: bool = False,
+        lies: Lies | None = None,
+    ) -> None:
         self.user = user
         self.lies = lies or Lies()
         self.opened: list[str] = []
@@ -55,6 +62,7 @@ class MemorySource:
         """The UIDs whose bodies were sent, each time."""
         self.outlined: list[int] = []
         """The UIDs whose flags, date and size were told, each time."""
+        self.has_message_ids = gmail
         self._has_condstore = condstore
         self._folder: FakeFolder | None = None
 
@@ -125,6 +133,11 @@ class MemorySource:
         for message in self._chosen(uids):
             self.outlined.append(message.uid)
             yield Described(_remote(message), len(message.body), b"")
+
+    def identify(self, uids: bytes) -> Iterator[Identified]:
+        for message in self._chosen(uids):
+            size = len(message.body)
+            yield Identified(_remote(message), str(message.gmail_id), size)
 
     def fetch(
         self, sets: Iterable[bytes], new_body: Callable[[int], B], depth: int

@@ -784,3 +784,27 @@ def test_arguments_are_read_as_they_are_written() -> None:
         b"lit",
         b"BODY[HEADER.FIELDS (X Y)]<0.1>",
     ]
+
+
+def test_gmail_tells_one_number_and_the_other_labels_of_a_message(mailboxes: Mailboxes) -> None:
+    user = mailboxes["alice"]
+    user.create("All", ["\\All"])
+    user.create("Gesendet", ["\\Sent"])
+    for name in ("INBOX", "All", "Gesendet"):
+        user.folder(name).append(HELLO, (), datetime(2024, 5, 1, tzinfo=UTC))
+    with (
+        ImapServer(mailboxes, gmail=True) as server,
+        imaplib.IMAP4(server.host, server.port) as client,
+    ):
+        client.login("alice", "secret")
+        answers = []
+        for name in ("INBOX", "All"):
+            client.select(name, readonly=True)
+            answers.append(str(client.uid("FETCH", "1:*", "(X-GM-MSGID X-GM-LABELS)")[1][0]))
+
+        assert b"X-GM-EXT-1" in server.log[0][2]
+
+    numbers = {re.findall(r"X-GM-MSGID (\d+)", answer)[0] for answer in answers}
+    assert len(numbers) == 1
+    assert r'X-GM-LABELS ("\\\\Sent")' in answers[0]
+    assert r'("\\\\Inbox" "\\\\Sent")' in answers[1]

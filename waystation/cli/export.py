@@ -12,6 +12,7 @@ from waystation.cli import choosing, options, state
 from waystation.cli.connect import Login, Sessions, source_account
 from waystation.cli.naming import named_account
 from waystation.cli.secrets import PasswordSource
+from waystation.cli.sizes import size_of
 from waystation.cli.text import count_text, size_text
 from waystation.errors import OtherSourceError, UsageError
 
@@ -63,6 +64,14 @@ def _export(
     ] = False,
     chosen: choosing.Chosen = choosing.ALL,
     flags: choosing.ChosenFlags = choosing.ALL_FLAGS,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Fetch so much in 24 hours at the most, then stop; a later run goes on. 2400M for"
+            " Gmail unless said otherwise; 'none' is no ceiling.",
+        ),
+    ] = None,
     largest_message: options.LargestMessage = 1024**3,
     rate: options.Rate = 0,
     timeout: options.Timeout = 120,
@@ -76,7 +85,7 @@ def _export(
     Creates ARCHIVE when it is not there. The server is only read: no flag is set, nothing is
     deleted on either side. What has vanished from the server is noted and kept.
     """
-    from export.run import Options, export, totals
+    from export.run import Exported, Options, export, totals
     from store.archive import Archive
     from waystation.imap import Connection
 
@@ -87,10 +96,12 @@ def _export(
         flags=tuple(flags.flag or ()),
         not_flags=tuple(flags.not_flag or ()),
     )
+    octets_a_day = _octets_a_day(budget)
     account, is_new = _account(archive, source, new_source=new_source)
     connection = Connection(ca_file, allow_plaintext, timeout, largest_message)
     login = Login.ask(account, passwords, connection, sign_in)
     numbers: dict[str, int] = {}
+    result = Exported()
     with ExitStack() as stack:
         # Only when somebody lets us in does an archive come into being.
         sessions = stack.enter_context(Sessions(login, listener))
@@ -100,15 +111,19 @@ def _export(
             else Archive.write(archive, "export")
         )
         with opened.run("export", account.name, numbers):
-            result = export(
-                opened,
-                sessions.source,
-                account.name,
-                account.key,
-                listener,
-                Options(accept_emptied, quick, new_source, rate, selection),
-            )
-            numbers.update(totals(result))
+            try:
+                export(
+                    opened,
+                    sessions.source,
+                    account.name,
+                    account.key,
+                    listener,
+                    Options(accept_emptied, quick, new_source, rate, selection, octets_a_day),
+                    result=result,
+                )
+            finally:
+                # Also of a run that fails: what it has fetched counts toward the day's budget.
+                numbers.update(totals(result))
     listener.close()
     listener.say(_sentence(numbers))
     code = 0 if result.is_complete else 3
@@ -133,9 +148,17 @@ def _account(archive: Path, named: str | None, *, new_source: bool) -> tuple[Acc
     return named_account(named), True
 
 
+def _octets_a_day(budget: str | None) -> int | None:
+    """Return what ``--budget`` means: octets, 0 for no ceiling, None for what is usual."""
+    if budget is None:
+        return None
+    return 0 if budget.lower() == "none" else size_of(budget)
+
+
 def _sentence(numbers: dict[str, int]) -> str:
     parts = [f"{count_text(numbers['new'], 'new message')} ({size_text(numbers['octets'])})"]
     for key, words in (
+        ("linked", "of them here already under another label"),
         ("renumbered", "renumbered"),
         ("flags_changed", "with other flags"),
         ("vanished", "vanished from the source, kept here"),
@@ -146,6 +169,11 @@ def _sentence(numbers: dict[str, int]) -> str:
         if numbers[key]:
             parts.append(f"{numbers[key]:,} {words}")
     text = f"{count_text(numbers['folders'], 'folder')}: {', '.join(parts)}."
+    if numbers["out_of_budget"]:
+        text += (
+            " What may be fetched in 24 hours is fetched, and not everything is here: run the same"
+            " command again tomorrow, it goes on where this run stopped."
+        )
     if numbers["failed"]:
         text += " The next run tries them again; 'waystation ledger --state failed' lists them."
     return text

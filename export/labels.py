@@ -1,0 +1,136 @@
+"""One message under several labels: fetched once, and in each of its folders.
+
+Gmail shows each label as a folder, and names the message itself by X-GM-MSGID ("IMAP extensions",
+Gmail for developers). A location whose message lies in the archive already gets a file from
+there; in the folder of special use All, which lists everything, only what lies nowhere else is
+kept, so that stage two does not send it twice.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from typing import TYPE_CHECKING
+
+from store.index import SkippedMessage
+from store.maildir import READ
+from waystation.model import SpecialUse
+from waystation.wire import members, uid_sets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from export.source import MailSource
+    from store.archive import Archive
+    from store.index import ArchivedFolder, ArchivedMessage
+    from store.maildir import Draft
+    from waystation.model import RemoteMessage
+    from waystation.wire import Identified
+
+ELSEWHERE = "it lies in another folder too, and is archived there"
+"""Why a message is skipped in the folder that lists everything."""
+
+_MESSAGES_A_COMMAND = 1000
+_BLOCK = 1024 * 1024
+
+
+def lists_everything(folder: ArchivedFolder) -> bool:
+    """Whether a folder shows what lies in the other folders too (RFC 6154 section 2, All)."""
+    return folder.special_use is SpecialUse.ALL
+
+
+def take_from_archive(
+    archive: Archive,
+    source: MailSource,
+    folder: ArchivedFolder,
+    uidvalidity: int,
+    missing: array[int],
+    written: frozenset[int],
+    take: Callable[[RemoteMessage, Draft, str], None],
+) -> array[int]:
+    """Take missing messages of the open folder from the archive; return the UIDs to be fetched.
+
+    ``take`` gets each that lies there already, as a finished draft with its sha256.
+    """
+    left = array("Q")
+    archive.index.unsettle(folder.id)
+    for group in uid_sets(missing, _MESSAGES_A_COMMAND):
+        waiting = dict.fromkeys(members(group))
+        identified = [each for each in source.identify(group) if each.message.uid in waiting]
+        if lists_everything(folder):
+            # Of what a run that was cut off has left, no file is to be without its row.
+            unwritten = [each for each in identified if each.message.uid not in written]
+            for uid in _skip_elsewhere(archive, folder, uidvalidity, unwritten):
+                del waiting[uid]
+        copies = archive.index.by_source_ids(each.source_id for each in identified)
+        for each in identified:
+            copy = copies.get(each.source_id)
+            if copy is None or each.message.uid not in waiting:
+                continue
+            draft = _copied(archive, folder, copy, each.message)
+            if draft is not None:
+                del waiting[each.message.uid]
+                take(each.message, draft, copy.sha256 or "")
+        left.extend(waiting)
+    return left
+
+
+def remember_ids(
+    archive: Archive, source: MailSource, folder: ArchivedFolder, uidvalidity: int
+) -> None:
+    """Record by which number the source knows each message of the open folder that has none yet."""
+    unknown = archive.index.without_source_id(folder.id, uidvalidity)
+    for group in uid_sets(unknown, _MESSAGES_A_COMMAND):
+        ids = ((each.message.uid, each.source_id) for each in source.identify(group))
+        archive.index.add_source_ids(folder.id, uidvalidity, list(ids))
+
+
+def _skip_elsewhere(
+    archive: Archive, folder: ArchivedFolder, uidvalidity: int, identified: list[Identified]
+) -> list[int]:
+    """Record as skipped what lies in another folder too; return its UIDs."""
+    there = archive.index.elsewhere(folder.id, (each.source_id for each in identified))
+    skipped = {each.message.uid: each for each in identified if each.source_id in there}
+    with archive.database.atomic():
+        archive.index.add_skipped(
+            folder.id,
+            uidvalidity,
+            (
+                SkippedMessage(
+                    each.message.uid,
+                    ELSEWHERE,
+                    each.size,
+                    each.message.internaldate,
+                    each.message.flags,
+                    each.message.keywords,
+                )
+                for each in skipped.values()
+            ),
+        )
+        ids = [(uid, each.source_id) for uid, each in skipped.items()]
+        archive.index.add_source_ids(folder.id, uidvalidity, ids)
+    return list(skipped)
+
+
+def _copied(
+    archive: Archive, folder: ArchivedFolder, copy: ArchivedMessage, message: RemoteMessage
+) -> Draft | None:
+    """Return a draft with an archived message's octets; None where they are not what they were.
+
+    They are read and hashed, so that damage does not spread; the batch makes one file of both.
+    """
+    path = archive.find(copy)
+    if path is None:
+        return None
+    draft = archive.maildir(folder).draft(copy.size or 0)
+    try:
+        with os.fdopen(os.open(path, READ), "rb", buffering=0) as file:
+            while block := file.read(_BLOCK):
+                draft.write(memoryview(block))
+    except OSError:
+        draft.discard()
+        return None
+    if draft.finish(message.internaldate) != copy.sha256:
+        draft.discard()
+        return None
+    return draft
