@@ -2,8 +2,8 @@
 
 Gmail shows each label as a folder, and names the message itself by X-GM-MSGID ("IMAP extensions",
 Gmail for developers). A location whose message lies in the archive already gets a file from
-there; in the folder of special use All, which lists everything, only what lies nowhere else is
-kept, so that stage two does not send it twice.
+there; in All Mail, which lists everything, and in Starred only what lies nowhere else is kept, so
+that stage two does not send it twice.
 """
 
 from __future__ import annotations
@@ -34,9 +34,17 @@ _MESSAGES_A_COMMAND = 1000
 _BLOCK = 1024 * 1024
 
 
-def lists_everything(folder: ArchivedFolder) -> bool:
-    """Whether a folder shows what lies in the other folders too (RFC 6154 section 2, All)."""
-    return folder.special_use is SpecialUse.ALL
+def shows_others(folder: ArchivedFolder) -> bool:
+    """Whether a folder only shows what lies in others: All, and Flagged (RFC 6154 section 2).
+
+    That a message has a star is among its flags; what lies nowhere else lies in All.
+    """
+    return folder.special_use in (SpecialUse.ALL, SpecialUse.FLAGGED)
+
+
+def turn(folder: ArchivedFolder) -> int:
+    """Return a key that sorts folders so that each comes after those whose messages it shows."""
+    return {SpecialUse.ALL: 1, SpecialUse.FLAGGED: 2}.get(folder.special_use or SpecialUse.INBOX, 0)
 
 
 def take_from_archive(
@@ -57,7 +65,7 @@ def take_from_archive(
     for group in uid_sets(missing, _MESSAGES_A_COMMAND):
         waiting = dict.fromkeys(members(group))
         identified = [each for each in source.identify(group) if each.message.uid in waiting]
-        if lists_everything(folder):
+        if shows_others(folder):
             # Of what a run that was cut off has left, no file is to be without its row.
             unwritten = [each for each in identified if each.message.uid not in written]
             for uid in _skip_elsewhere(archive, folder, uidvalidity, unwritten):

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from export.labels import ELSEWHERE, lists_everything, remember_ids, take_from_archive
+from export.labels import ELSEWHERE, remember_ids, shows_others, take_from_archive, turn
 from export.plan import (
     Difference,
     Emptied,
@@ -290,12 +290,13 @@ class _Run:
                 and isinstance(self._plan(archived, state), Unchanged)
                 and not self._is_left_to_do(archived, state)
                 # What it has to hold shows only when all other folders were worked through.
-                and not self._lists_everything(archived)
+                and not self._shows_others(archived)
             ):
                 self._is_unchanged(folder, archived)
             else:
                 due.append((folder, archived, state))
-        due.sort(key=lambda each: self._lists_everything(each[1]))
+        if self._has_ids:
+            due.sort(key=lambda each: turn(each[1]))
         self._guess(due)
         for folder, archived, state in due:
             try:
@@ -323,8 +324,8 @@ class _Run:
             if pattern not in unmatched:
                 self.progress.alarm(pattern, "the source has no folder that this pattern names")
 
-    def _lists_everything(self, archived: ArchivedFolder) -> bool:
-        return self._has_ids and lists_everything(archived)
+    def _shows_others(self, archived: ArchivedFolder) -> bool:
+        return self._has_ids and shows_others(archived)
 
     def _is_left_to_do(self, archived: ArchivedFolder, state: FolderState) -> bool:
         """Whether a folder in which nothing has changed is to be worked on all the same."""
@@ -336,7 +337,7 @@ class _Run:
         self, archived: ArchivedFolder, uidvalidity: int, written: frozenset[int] = frozenset()
     ) -> list[int]:
         """Return what was left out of a folder before, and is so no longer."""
-        if not self._lists_everything(archived):
+        if not self._shows_others(archived):
             return taken_up(self.archive, self._choice, archived, uidvalidity, written)
         again = taken_up(self.archive, self._choice, archived, uidvalidity, written, (ELSEWHERE,))
         return again + self.archive.index.nowhere_else(archived.id, uidvalidity, ELSEWHERE)
@@ -587,7 +588,7 @@ class _Run:
         """Guess from the folders' states how much is to be done, so that an ETA can be told."""
         self._guesses.clear()
         for _, archived, state in due:
-            if archived.name in self._choice.left_out or self._lists_everything(archived):
+            if archived.name in self._choice.left_out or self._shows_others(archived):
                 continue
             if state is not None:
                 uidvalidity = (archived.state or state).uidvalidity

@@ -46,18 +46,18 @@ def why_left(
 ) -> str | None:
     """Return the same, or that a message is sent from another folder that shows it too.
 
-    Gmail's All Mail shows every message; one that got its label only after it was archived from
-    there would arrive twice.
+    Gmail's All Mail shows every message, and Starred many; one that got its label only after it
+    was archived from there would arrive twice.
     """
     reason = why_excluded(choice, message)
-    if reason is None and _lists_everything(folder):
+    if reason is None and _shows_others(folder):
         there = archive.index.also_in(message.id)
         reason = f"excluded: it lies in {there} too, and is sent from there" if there else None
     return reason
 
 
-def _lists_everything(folder: ArchivedFolder) -> bool:
-    return folder.special_use is SpecialUse.ALL
+def _shows_others(folder: ArchivedFolder) -> bool:
+    return folder.special_use in (SpecialUse.ALL, SpecialUse.FLAGGED)
 
 
 def excluded(
@@ -65,7 +65,7 @@ def excluded(
 ) -> Iterator[tuple[ArchivedMessage, str]]:
     """Yield what is still to be sent and left out, with the reason."""
     for folder in archive.index.folders():
-        if not choice.asks_for_messages(folder.name) and not _lists_everything(folder):
+        if not choice.asks_for_messages(folder.name) and not _shows_others(folder):
             continue
         ids = archive.transfers.unsent(target_id if target_id is not None else -1, folder.id)
         for start in range(0, len(ids), _PAGE):

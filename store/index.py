@@ -486,14 +486,18 @@ class Index:
         return {source_id: messages[number] for source_id, number in found.items()}
 
     def elsewhere(self, folder_id: int, source_ids: Iterable[str]) -> set[str]:
-        """Return which of these numbers the source shows in another folder too."""
+        """Return which of these numbers the source shows in another folder too.
+
+        A folder of flagged messages is none: it only shows what lies elsewhere.
+        """
         return {
             source_id
             for (source_id,) in self._database.rows(
                 "SELECT s.source_id FROM json_each(?) AS asked"
                 " CROSS JOIN source_ids AS s ON s.source_id = asked.value"
                 " JOIN messages AS m ON m.id = s.message_id AND m.folder_id != ?"
-                " AND m.last_seen IS NULL AND m.state != 'failed'",
+                " AND m.last_seen IS NULL AND m.state != 'failed'"
+                " JOIN folders AS f ON f.id = m.folder_id AND f.special_use IS NOT '\\Flagged'",
                 (json.dumps(list(source_ids)), folder_id),
             )
         }
@@ -507,6 +511,7 @@ class Index:
                 " WHERE m.folder_id = ? AND m.uidvalidity = ? AND m.state = 'skipped'"
                 " AND m.last_seen IS NULL AND m.reason = ? AND NOT EXISTS ("
                 "SELECT 1 FROM source_ids AS t JOIN messages AS o ON o.id = t.message_id"
+                " JOIN folders AS f ON f.id = o.folder_id AND f.special_use IS NOT '\\Flagged'"
                 " WHERE t.source_id = s.source_id AND o.folder_id != m.folder_id"
                 " AND o.last_seen IS NULL AND o.state != 'failed')",
                 (folder_id, uidvalidity, reason),
@@ -519,7 +524,8 @@ class Index:
             "SELECT f.name FROM source_ids AS s JOIN source_ids AS t ON t.source_id = s.source_id"
             " AND t.message_id != s.message_id JOIN messages AS m ON m.id = t.message_id"
             " AND m.last_seen IS NULL AND m.state = 'archived'"
-            " JOIN folders AS f ON f.id = m.folder_id WHERE s.message_id = ? LIMIT 1",
+            " JOIN folders AS f ON f.id = m.folder_id AND f.special_use IS NOT '\\Flagged'"
+            " WHERE s.message_id = ? LIMIT 1",
             (message_id,),
         )
         return row[0] if row else None

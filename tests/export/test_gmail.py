@@ -130,6 +130,23 @@ def test_all_mail_holds_only_what_lies_nowhere_else(stage: Stage, source: Memory
     assert states(stage)[ALL] == {"archived": 1, "skipped": 2}
 
 
+def test_a_star_is_a_flag_and_no_place_of_its_own(
+    stage: Stage, source: MemorySource, alice: FakeUser
+) -> None:
+    alice.create("[Gmail]/Markiert", ["\\Flagged"])
+    for number in (2, 3):
+        starred = alice.folder("[Gmail]/Markiert")
+        starred.append(body(number), ["\\Seen"], DAY + timedelta(minutes=number))
+
+    stage.run()
+    again = stage.run()
+
+    assert len(source.fetched) == 3
+    assert states(stage)["[Gmail]/Markiert"] == {"archived": 0, "skipped": 2}
+    assert stage.bodies(ALL) == {3: body(3)}
+    assert (again.new, again.unchanged) == (0, again.folders)
+
+
 def test_a_label_that_is_put_on_later_costs_no_fetch(
     stage: Stage, source: MemorySource, alice: FakeUser
 ) -> None:
