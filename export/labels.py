@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from waystation.model import RemoteMessage
     from waystation.wire import Identified
 
-ELSEWHERE = "it lies in another folder too, and is archived there"
-"""Why a message is skipped in the folder that lists everything."""
+ELSEWHERE = "it lies in another folder too"
+"""Why a message is skipped in a folder that only shows what lies in others."""
 
 _MESSAGES_A_COMMAND = 1000
 _BLOCK = 1024 * 1024
@@ -40,6 +40,11 @@ def shows_others(folder: ArchivedFolder) -> bool:
     That a message has a star is among its flags; what lies nowhere else lies in All.
     """
     return folder.special_use in (SpecialUse.ALL, SpecialUse.FLAGGED)
+
+
+def is_label(folder: ArchivedFolder) -> bool:
+    """Whether a message that leaves the folder still lies in All Mail: so it is with labels."""
+    return folder.special_use in (None, SpecialUse.INBOX)
 
 
 def turn(folder: ArchivedFolder) -> int:

@@ -11,11 +11,11 @@ from array import array
 from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from export.labels import ELSEWHERE, remember_ids, shows_others, take_from_archive, turn
+from export.budget import GMAIL_BUDGET, Budget, OutOfBudgetError
+from export.labels import ELSEWHERE, is_label, remember_ids, shows_others, take_from_archive, turn
 from export.plan import (
     Difference,
     Emptied,
@@ -65,15 +65,6 @@ _COMMANDS_IN_FLIGHT = 2
 _CHANGES_A_STEP = 1000
 _REFUSALS = 3
 """How often a folder may be refused in words that promise better before the run goes on."""
-
-
-GMAIL_BUDGET = 2400 * 1024**2
-"""Octets a day, somewhat less than the 2,500 MB that Gmail lets IMAP clients download ("Gmail
-bandwidth limits", Google Workspace Admin Help); beyond, it locks the account for a day."""
-
-
-class _OutOfBudgetError(Exception):
-    """What may be fetched in a day has been fetched."""
 
 
 @dataclass(slots=True)
@@ -173,7 +164,7 @@ def export(
                     archive.claim_source(name, key, source.prefix, new_source=options.new_source)
                     has_connected = True
                 run.work(source)
-        except _OutOfBudgetError:
+        except OutOfBudgetError:
             run.stop()
             return run.result
         except (StorageError, SignInError):
@@ -235,11 +226,8 @@ class _Run:
     _guesses: dict[int, int] = field(default_factory=dict)
     _choice: Choice = field(default_factory=Choice)
     _has_ids: bool = False
-    _spent_before: int | None = None
-    """Octets that earlier runs have fetched since yesterday; None before anybody has looked."""
-    _budget: int = 0
-    _was_refused: bool = False
-    """Whether something was not asked for, because it is not in the budget."""
+    _budget: Budget | None = None
+    """What may be fetched; None before a source is known."""
 
     def __post_init__(self) -> None:
         self._batch = self.archive.batch()
@@ -265,7 +253,11 @@ class _Run:
     def work(self, source: MailSource) -> None:
         """Work through all folders that are not finished yet."""
         self._has_ids = source.has_message_ids
-        self._set_budget()
+        if self._budget is None:
+            # Once: what this run fetches is added to its own record meanwhile.
+            usual = GMAIL_BUDGET if self._has_ids else 0
+            wanted = self.options.budget
+            self._budget = Budget(self.archive, usual if wanted is None else wanted)
         listed = source.folders()
         if not listed:
             raise ProtocolError(
@@ -342,20 +334,6 @@ class _Run:
         again = taken_up(self.archive, self._choice, archived, uidvalidity, written, (ELSEWHERE,))
         return again + self.archive.index.nowhere_else(archived.id, uidvalidity, ELSEWHERE)
 
-    def _set_budget(self) -> None:
-        """Find out how much may be fetched, and how much of it earlier runs have used up."""
-        budget = self.options.budget
-        self._budget = (GMAIL_BUDGET if self._has_ids else 0) if budget is None else budget
-        # Looked up once: what this run fetches is added to its own record meanwhile.
-        if self._budget and self._spent_before is None:
-            day_ago = (datetime.fromisoformat(now()) - timedelta(days=1)).isoformat()
-            self._spent_before = self.archive.index.fetched_since(day_ago)
-
-    def _may_fetch(self) -> bool:
-        if self._budget and (self._spent_before or 0) + self.result.fetched >= self._budget:
-            self._was_refused = True
-        return not self._was_refused
-
     def _is_unchanged(self, folder: Folder, archived: ArchivedFolder) -> None:
         self.result.unchanged += 1
         self._unchanged.append(archived.id)
@@ -373,7 +351,8 @@ class _Run:
             archived.state,
             is_settled=archived.is_settled,
             present=present,
-            accept_emptied=self.options.accept_emptied,
+            # A label that nothing bears any more is no alarm: an inbox that is done with, say.
+            accept_emptied=self.options.accept_emptied or (self._has_ids and is_label(archived)),
             # Of a folder that is left out, changed flags are of no interest either.
             quick=self.options.quick or archived.name in self._choice.left_out,
         )
@@ -418,8 +397,8 @@ class _Run:
         if self._has_ids and found.missing:
             found.missing = self._take_from_archive(source, folder, found.missing, written)
         self._fetch(source, folder, found.missing)
-        if self._was_refused:
-            raise _OutOfBudgetError
+        if self._budget is not None and self._budget.was_exceeded:
+            raise OutOfBudgetError
         if self._has_ids:
             self._commit()
             remember_ids(self.archive, source, archived, folder.uidvalidity)
@@ -619,7 +598,7 @@ class _Run:
         if self._rate.is_limited:
             # Little is asked for at a time, so that the server does not run ahead of us.
             most = max(1, min(most, int(self.options.rate)))
-        if self._budget:
+        if self._budget is not None and self._budget.is_limited:
             most = min(most, _MESSAGES_IN_BUDGET)
         for uid, words in self._fetch_sets(source, folder, uid_sets(rest, most)):
             for _, reply in self._fetch_sets(source, folder, [b"%d" % uid]):
@@ -643,7 +622,7 @@ class _Run:
 
         def note() -> Iterator[bytes]:
             for uids in sets:
-                if not self._may_fetch():
+                if self._budget is not None and not self._budget.allows(self.result.fetched):
                     return
                 numbers = members(uids)
                 asked.append(_Asked(numbers, dict.fromkeys(numbers)))
@@ -784,7 +763,7 @@ class _Run:
         self.steps += messages
         self.result.new += messages
         self.result.octets += octets
-        if self._budget:
+        if self._budget is not None and self._budget.is_limited:
             # Also a run that is killed has used up what it has fetched.
             self.archive.note_totals(totals(self.result))
         if messages:

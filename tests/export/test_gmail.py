@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from export.budget import GMAIL_BUDGET
 from export.labels import ELSEWHERE
-from export.run import GMAIL_BUDGET, Options, export
+from export.run import Options, export
 from store.archive import Archive
 from store.status import status
 from tests.export.support import Stage, connector
@@ -176,6 +177,16 @@ def test_where_the_last_label_is_taken_off_all_mail_takes_the_message_over(
     assert states(stage)[ALL] == {"archived": 2, "skipped": 2}
     again = stage.run()
     assert (again.new, again.unchanged) == (0, again.folders)
+
+
+def test_an_inbox_that_is_done_with_is_no_alarm(stage: Stage, alice: FakeUser) -> None:
+    stage.run()
+    alice.folder("INBOX").expunge(*alice.folder("INBOX").uids)
+
+    result = stage.run()
+
+    assert (result.alarms, result.vanished) == (0, 1)
+    assert states(stage)["Work"] == {"archived": 2, "skipped": 0}
 
 
 def test_filters_and_labels_end_in_the_same_archive_as_a_run_without_filters(
