@@ -87,7 +87,7 @@ class Exported:
     out_of_budget: bool = False
     """Whether the run ended before its time, because it has fetched what it may."""
     skipped: int = 0
-    """Messages that the source shows and the filters of this run leave out."""
+    """Messages that the source shows and that are left out: by a filter, or as ``ELSEWHERE``."""
     failed: int = 0
     """Messages that are listed and could not be had."""
     alarms: int = 0

@@ -21,7 +21,7 @@ def test_an_export_of_a_part_says_what_it_left_out_and_why(
     rows = waystation("ledger", archive, "--state", "skipped", "--json").of_type("message")
 
     assert exported.code == 0
-    assert "3 left out by your filters" in exported.err + exported.out
+    assert "3 left out. 'waystation ledger --state skipped' says why" in exported.err + exported.out
     assert (status.summary["archived"], status.summary["skipped"]) == (4, 3)
     assert status.summary["adds_up"]
     assert {row["reason"] for row in rows} == {

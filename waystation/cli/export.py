@@ -163,7 +163,7 @@ def _sentence(numbers: dict[str, int]) -> str:
         ("flags_changed", "with other flags"),
         ("vanished", "vanished from the source, kept here"),
         ("returned", "back again"),
-        ("skipped", "left out by your filters"),
+        ("skipped", "left out"),
         ("failed", "failed"),
     ):
         if numbers[key]:
@@ -174,6 +174,8 @@ def _sentence(numbers: dict[str, int]) -> str:
             " What may be fetched in 24 hours is fetched, and not everything is here: run the same"
             " command again tomorrow, it goes on where this run stopped."
         )
+    if numbers["skipped"]:
+        text += " 'waystation ledger --state skipped' says why each was left out."
     if numbers["failed"]:
         text += " The next run tries them again; 'waystation ledger --state failed' lists them."
     return text

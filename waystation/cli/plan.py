@@ -268,7 +268,7 @@ def _assumed(archive: Archive, target: Target | None, *, is_exchange: bool) -> T
 
 _APART = {
     "failed_at_source": "Failed at the source, cannot be sent",
-    "skipped_at_source": "Skipped at the source, cannot be sent",
+    "skipped_at_source": "Left out of the archive, cannot be sent",
     "refused_before": "Refused by the target before, will be tried again",
     "in_doubt": "In doubt, will be looked up in the target and sent only if not there",
     "arrived": "Arrived already, will not be sent again",
