@@ -362,7 +362,9 @@ class _Plan:
                 reasons["a level needs a name"] = None
             fitting.append(fit)
         if delimiter is None and len(fitting) > 1:
-            fitting = ["_".join(fitting)]
+            # What is there already may be called what no new folder can be.
+            joined = "_".join(fitting)
+            fitting = ["".join("_" if _is_control(char) else char for char in joined)]
             reasons["the target has no levels"] = None
         if self.target.is_exchange:
             return _in_exchange(tuple(fitting), len(above), reasons)
