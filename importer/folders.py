@@ -495,7 +495,7 @@ def _rank(name: str) -> int:
 
 
 _INBOX = ("INBOX",)
-_RISKY = frozenset('"%*\\{}[]()/~&')
+_RISKY = frozenset('"%*\\{}[]()/~&!;<>^`|')
 
 _ONLY_INBOX = "INBOX can only be the inbox"
 _SAME_NAME = "another archived folder has this name, at least where case is ignored"

@@ -82,6 +82,12 @@ def test_a_refused_name_becomes_a_plain_one_and_folders_below_go_along() -> None
     }
 
 
+def test_a_plain_name_has_none_of_the_characters_that_cyrus_refuses() -> None:
+    odd = '!"%;<>\\^`{|}'  # tried with Cyrus 3.6, one by one
+
+    assert plainer_names([(odd,)], [(odd,)], []) == {(odd,): ("_" * len(odd),)}
+
+
 def test_a_plain_name_that_is_taken_gets_a_number() -> None:
     found = plainer_names(
         [("a*",), ("A%",), ("*", "b")], [("a*",), ("A%",), ("*",), ("*", "b")], [("a_", "b")]
