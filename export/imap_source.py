@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from export.source import B
+    from export.source import B, KnownAgain
     from waystation.imap import ImapSession
-    from waystation.model import Folder, FolderState
+    from waystation.model import Folder, FolderState, RemoteMessage
     from waystation.wire import Described, Fetched, Identified, Tagged
 
 
@@ -75,3 +75,7 @@ class ImapSource:
     ) -> Iterator[Fetched[B] | Tagged]:
         """See ``MailSource``."""
         return self._session.wire.fetch(sets, new_body, depth)
+
+    def knows_again(self, message: RemoteMessage, digest: str) -> KnownAgain | None:  # noqa: ARG002
+        """See ``MailSource``: IMAP's UIDs are the server's own."""
+        return None

@@ -113,6 +113,8 @@ class Options:
     budget: int | None = None
     """Octets that may be fetched in 24 hours, earlier runs included; 0 is no ceiling. None means
     what the source is known to allow, which is ``GMAIL_BUDGET`` for Gmail."""
+    mix_protocols: bool = False
+    """Mail that came by IMAP and by POP3 may be in this archive together."""
 
 
 @dataclass(slots=True)
@@ -125,6 +127,8 @@ class _Folder:
     has_old_numbers: bool
     was_cut_off: bool
     failed: int = 0
+    known_again: set[int] = field(default_factory=set)
+    """Rows of messages that were fetched as new and are none."""
 
 
 def export(
@@ -161,7 +165,13 @@ def export(
         try:
             with connect() as source:
                 if not has_connected:
-                    archive.claim_source(name, key, source.prefix, new_source=options.new_source)
+                    archive.claim_source(
+                        name,
+                        key,
+                        source.prefix,
+                        new_source=options.new_source,
+                        mix=options.mix_protocols,
+                    )
                     has_connected = True
                 run.work(source)
         except OutOfBudgetError:
@@ -180,6 +190,9 @@ def export(
             if not has_connected or not passes or is_hopeless:
                 raise
             patience.wait(error, has_progressed=run.steps > before)
+            if error.backoff is not None:
+                progress.waiting(error.backoff, str(error))
+                patience.sleep(error.backoff)
         except BaseException:
             run.keep()
             raise
@@ -228,6 +241,7 @@ class _Run:
     _has_ids: bool = False
     _budget: Budget | None = None
     """What may be fetched; None before a source is known."""
+    _known_again: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._batch = self.archive.batch()
@@ -398,7 +412,10 @@ class _Run:
             found.missing = self._take_from_archive(source, folder, found.missing, written)
         self._fetch(source, folder, found.missing)
         if self._budget is not None and self._budget.was_exceeded:
+            # Before anything is taken for vanished: what did not come may be it by another name.
             raise OutOfBudgetError
+        if is_sure and not (folder.failed and folder.known_again):
+            self._note_vanished(folder, found)
         if self._has_ids:
             self._commit()
             remember_ids(self.archive, source, archived, folder.uidvalidity)
@@ -471,9 +488,11 @@ class _Run:
         return found if is_all else None
 
     def _apply(self, folder: _Folder, found: Difference, *, is_sure: bool) -> None:
-        if not (found.missing or found.changed or found.returned or (found.vanished and is_sure)):
-            return
         archive = self.archive
+        # Of what was left out nothing is found under another name; it must not be taken up.
+        left_out = archive.index.left_out(found.vanished) if is_sure and found.vanished else []
+        if not (found.missing or found.changed or found.returned or left_out):
+            return
         archive.index.unsettle(folder.archived.id)
         changed = iter(found.changed)
         while step := list(islice(changed, _CHANGES_A_STEP)):
@@ -485,10 +504,8 @@ class _Run:
             self.steps += len(step)
         with archive.database.atomic():
             archive.index.set_returned(found.returned)
-            if is_sure:
-                archive.index.set_vanished(found.vanished)
+            archive.index.set_vanished(left_out)
         self.result.returned += len(found.returned)
-        self.result.vanished += archive.index.count_wanted(found.vanished) if is_sure else 0
 
     def _sift(
         self,
@@ -533,6 +550,18 @@ class _Run:
         return take_from_archive(
             self.archive, source, archived, folder.uidvalidity, missing, written, take
         )
+
+    def _note_vanished(self, folder: _Folder, found: Difference) -> None:
+        """Record what is there no more: after the fetch, which may find it under another name."""
+        index = self.archive.index
+        vanished = [number for number in found.vanished if number not in folder.known_again]
+        if vanished:
+            index.unsettle(folder.archived.id)
+        if vanished or folder.known_again:
+            with self.archive.database.atomic():
+                index.set_vanished(vanished)
+                index.set_returned(folder.known_again)
+        self.result.vanished += index.count_wanted(vanished)
 
     def _rematch(self, source: MailSource, folder: _Folder, missing: array[int]) -> array[int]:
         """Find messages again whose UIDs have changed, before anything is fetched twice."""
@@ -640,7 +669,7 @@ class _Run:
                     for uid in done.uids:
                         came.pop(uid, None)
                 elif answer.body is not None:
-                    self._take(folder, answer.message, answer.body, asked, came)
+                    self._take(source, folder, answer.message, answer.body, asked, came)
         except (StorageError, RefusedError):
             raise
         except WaystationError as error:
@@ -660,6 +689,7 @@ class _Run:
 
     def _take(
         self,
+        source: MailSource,
         folder: _Folder,
         message: RemoteMessage,
         draft: Draft,
@@ -687,6 +717,8 @@ class _Run:
         self.result.failed = len(self._failed)
         if folder.has_old_numbers and self._renumber(folder, message, draft, sha256):
             return
+        if self._is_known_again(source, folder, message, draft, sha256):
+            return
         maildir = self.archive.maildir(folder.archived)
         self._batch.add(folder.archived, maildir, folder.uidvalidity, message, draft, sha256)
         self._commit_if_due()
@@ -704,6 +736,31 @@ class _Run:
         archive.carry_out_renames()
         self.result.renumbered += 1
         self.steps += 1
+        draft.discard()
+        return True
+
+    def _is_known_again(
+        self,
+        source: MailSource,
+        folder: _Folder,
+        message: RemoteMessage,
+        draft: Draft,
+        sha256: str,
+    ) -> bool:
+        """Whether the source has only another name for what is archived; it keeps its row."""
+        known = source.knows_again(message, sha256)
+        if known is None:
+            return False
+        row = known.row
+        if row.uidvalidity != folder.uidvalidity:
+            with self.archive.database.atomic():
+                self.archive.plan_renumber(folder.archived, row, folder.uidvalidity, message.uid)
+            self.archive.carry_out_renames()
+        folder.known_again.add(row.id)
+        if row.id not in self._known_again:
+            self._known_again.add(row.id)
+            self.steps += 1
+            self.result.renumbered += known.has_new_name
         draft.discard()
         return True
 

@@ -123,7 +123,13 @@ def _judged(choice: Choice, folder: str, described: Described) -> SkippedMessage
     if reason is None:
         return None
     return SkippedMessage(
-        message.uid, reason, size, message.internaldate, message.flags, message.keywords
+        message.uid,
+        reason,
+        size,
+        message.internaldate,
+        message.flags,
+        message.keywords,
+        message.date_from,
     )
 
 

@@ -1,18 +1,27 @@
-"""What a source can be asked. IMAP answers it today; the twin in the tests answers it too."""
+"""What a source can be asked. IMAP and POP3 answer it; the twin in the tests does so too."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from waystation.wire import Body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from waystation.model import Folder, FolderState
+    from store.index import ArchivedMessage
+    from waystation.model import Folder, FolderState, RemoteMessage
     from waystation.wire import Described, Fetched, Identified, Tagged
 
 B = TypeVar("B", bound=Body)
+
+
+class KnownAgain(NamedTuple):
+    """A message that was fetched as new, and is archived already."""
+
+    row: ArchivedMessage
+    has_new_name: bool
+    """Whether the source will from now on name it so; else it never names it at all."""
 
 
 class MailSource(Protocol):
@@ -67,3 +76,10 @@ class MailSource(Protocol):
         self, sets: Iterable[bytes], new_body: Callable[[int], B], depth: int
     ) -> Iterator[Fetched[B] | Tagged]:
         """Yield each message of the UID sets with its body (see ``Wire.fetch``)."""
+
+    def knows_again(self, message: RemoteMessage, digest: str) -> KnownAgain | None:
+        """Return the archived message that this is, fetched just now, under another name.
+
+        Only where UIDs are not the server's own: POP3's unique-ids may change, or be missing.
+        ``digest`` is its sha256, in hex. Each archived message is given once in a session.
+        """

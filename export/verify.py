@@ -188,7 +188,11 @@ def _compare(
     *,
     deep: bool,
 ) -> Iterator[Finding]:
-    if received_of(found.message.internaldate) != received_of(message.internaldate):
+    # A date out of a header says nothing of the one that a server gave.
+    is_comparable = found.message.date_from is None or message.date_from is not None
+    if is_comparable and received_of(found.message.internaldate) != received_of(
+        message.internaldate
+    ):
         said = found.message.internaldate.isoformat() if found.message.internaldate else "none"
         ours = message.internaldate.isoformat() if message.internaldate else "none"
         yield _about(message, Cause.DATE, f"INTERNALDATE is {said}, archived {ours}")

@@ -10,11 +10,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from importer.mending.dates import instant, received_instant
 from importer.mending.headers import NAME, RECEIPTS
 from importer.mending.line_ends import LineEnds
 from importer.mending.parts import Kind, regions
 from importer.mending.source import Source
+from store.dates import instant, received_instant
 
 if TYPE_CHECKING:
     from datetime import datetime

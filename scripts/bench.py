@@ -6,7 +6,8 @@ Each figure is told only after what arrived was counted. No figure is asserted.
 
 Parts: `export` (a mailbox of 20,000, in one folder and in many, beside mbsync), `again` (a run
 that finds nothing new), `import` (into a second mailbox, beside mbsync), `check` (beside
-sha256sum), `memory` (a message of 200 MB; 200,000 messages in the index).
+sha256sum), `memory` (a message of 200 MB; 200,000 messages in the index), `pop3` (stage one by
+POP3, beside mpop and getmail where they are installed).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import itertools
 import json
 import os
 import platform
+import pwd
 import random
 import shutil
 import sqlite3
@@ -31,7 +33,7 @@ from typing import TYPE_CHECKING
 
 from tests import corpus
 from tests.compare import differences, snapshot
-from tests.servers.dovecot import HOST, PASSWORD, Dovecot, is_available
+from tests.servers.dovecot import HOST, PASSWORD, Dovecot, has_pop3, is_available
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +48,9 @@ DURABLE = {
     "waystation export": "durable per batch of 700: one sync of all files, SQLite WAL with FULL",
     "mbsync": "durable per message: fsync of each file (its default)",
     "mbsync, FSync no": "not durable",
+    "waystation export, POP3": "durable per batch, as with IMAP",
+    "mpop": "durable per message: fsync of each file (its default); RETR pipelined",
+    "getmail": "durable per message: fsync of each file and directory (its default)",
     "waystation import": "ledger durable per group (SQLite WAL, FULL); the server does not sync",
     "mbsync push": "journal with fsync (its default); the server does not sync",
 }
@@ -57,6 +62,42 @@ service imap-login {
     port = 0
   }
 }
+service pop3-login {
+  inet_listener pop3s {
+    port = 0
+  }
+}
+"""
+MPOP = """\
+account default
+host 127.0.0.1
+port {port}
+user {user}
+password {password}
+auth user
+tls off
+keep on
+received_header off
+uidls_file {state}/uidls
+delivery maildir {maildir}
+"""
+GETMAIL = """\
+[retriever]
+type = SimplePOP3Retriever
+server = 127.0.0.1
+port = {port}
+username = {user}
+password = {password}
+[destination]
+type = Maildir
+path = {maildir}/
+user = {account}
+[options]
+read_all = true
+delete = false
+delivered_to = false
+received = false
+verbose = 0
 """
 MBSYNC = """\
 {globals}
@@ -193,9 +234,14 @@ class Sizes:
     large: int = 200_000_000
     many: int = 200_000
     few: int = 200
+    slow: int = 2_000
+    """Messages for what is slow."""
+    slow_rounds: int = 3
 
 
-QUICK = Sizes(messages=4_000, rounds=3, starts=5, large=50_000_000, many=20_000)
+QUICK = Sizes(
+    messages=4_000, rounds=3, starts=5, large=50_000_000, many=20_000, slow=500, slow_rounds=1
+)
 
 
 class Bench:
@@ -307,6 +353,58 @@ class Bench:
             f"again: nothing new, {many + 10:,} messages, one folder", archive, "many"
         )
 
+    def pop3(self) -> None:
+        """Stage one by POP3, beside mpop and getmail; the same mail by IMAP for comparison."""
+        if not has_pop3():
+            print("pop3: needs Dovecot's POP3 server (Debian: dovecot-pop3d)")
+            return
+        count = self._fill("flat", 1)
+        ours, imap = Cell("waystation export, POP3", count), Cell("waystation export", count)
+        mpop, getmail = Cell("mpop", count), Cell("getmail", min(count, self.sizes.slow))
+        for number in range(self.sizes.rounds):
+            self._archives["pop3"] = self._export(ours, "flat", "pop3")
+            self._export(imap, "flat")
+            if shutil.which("mpop"):
+                self._mpop(mpop, "flat")
+            if shutil.which("getmail") and number < self.sizes.slow_rounds:
+                try:
+                    self._getmail(getmail)
+                except Incomplete as error:  # it gives up where the disk makes it wait
+                    print(f"getmail: {error}", flush=True)
+        cells = [ours, imap, *(cell for cell in (mpop, getmail) if cell.runs)]
+        notes = [f"{cell.name}: {DURABLE[cell.name]}" for cell in cells]
+        rate = ours.messages / ours.wall
+        notes += [
+            f"rate of waystation / rate of {cell.name}: {rate * cell.wall / cell.messages:.2f}"
+            for cell in cells[2:]
+        ]
+        title = f"pop3: {count:,} messages of 4-8 KB (getmail: {getmail.messages:,}), no TLS"
+        self._add(Table(title, cells, notes))
+        again = Cell("waystation export, POP3, nothing new")
+        before = archived(self._archives["pop3"])
+        for _ in range(self.sizes.starts):
+            self._measure(again, *self._export_command(self._archives["pop3"], "flat", "pop3"))
+        _demand(archived(self._archives["pop3"]) == before, "something was archived again")
+        self._add(Table(f"pop3 again: nothing new, {count:,} messages", [again]))
+        few, large, many = self.sizes.few, self.sizes.large, self.sizes.many
+        self._lay("few-pop3", tiny_messages(few))
+        self._lay("large-pop3", tiny_messages(few))
+        owner = (self.server.uid, self.server.gid)
+        corpus.deliver_large(self.server.mail_directory("large-pop3"), large, owner=owner)
+        self._lay("many-pop3", tiny_messages(many))
+        cells = []
+        for user, found, name in (
+            ("few-pop3", few, f"{few:,} messages"),
+            ("large-pop3", few + 1, f"one of {large / 1e6:.0f} MB more"),
+            ("many-pop3", many, f"{many:,} messages"),
+        ):
+            cells.append(Cell(f"export by POP3, {name}", found))
+            archive = self._export(cells[-1], user, "pop3")
+        cells.append(Cell("export by POP3, nothing new"))
+        self._measure(cells[-1], *self._export_command(archive, "many-pop3", "pop3"))
+        notes = [f"{cell.name}: {_change(cell.rss, cells[0].rss)}" for cell in cells[1:]]
+        self._add(Table("memory: export by POP3, no TLS", cells, notes))
+
     # What the parts are made of
 
     def _fill(self, user: str, folders: int) -> int:
@@ -360,16 +458,17 @@ class Bench:
             self._archives[user] = self._export(Cell(""), user)
         return self._archives[user]
 
-    def _export(self, cell: Cell, user: str) -> Path:
+    def _export(self, cell: Cell, user: str, protocol: str = "imap") -> Path:
         archive = self._new_directory()
-        self._measure(cell, *self._export_command(archive, user))
+        self._measure(cell, *self._export_command(archive, user, protocol))
         there, files = archived(archive), count_files(archive)
         _demand(there == files, f"{there} rows, {files} files in {archive}")
         _demand(there == self._count(user), f"{there} of {self._count(user)} archived")
         return archive
 
-    def _export_command(self, archive: Path, user: str) -> list[str]:
-        server = f"imap://{user}@{HOST}:{self.server.port}"
+    def _export_command(self, archive: Path, user: str, protocol: str = "imap") -> list[str]:
+        port = self.server.pop3_port if protocol == "pop3" else self.server.port
+        server = f"{protocol}://{user}@{HOST}:{port}"
         return [*WAYSTATION, "export", str(archive), "--from", server, *SIGN_IN]
 
     def _import(self, cell: Cell, archive: Path, user: str, count: int) -> None:
@@ -384,6 +483,61 @@ class Bench:
         self._mbsync(cell, user, maildir, f"Sync Pull\nCreate Near\nFSync {fsync}")
         files = count_files(maildir)
         _demand(files == self._count(user), f"{files} of {self._count(user)} by mbsync")
+        return maildir
+
+    def _mpop(self, cell: Cell, user: str) -> None:
+        """Let mpop make a Maildir of a maildrop."""
+        maildir = self._maildir()
+        config = self._new_directory()
+        config.mkdir()
+        file = config / "mpoprc"
+        file.write_text(
+            MPOP.format(
+                port=self.server.pop3_port,
+                user=user,
+                password=PASSWORD,
+                maildir=maildir,
+                state=config,
+            )
+        )
+        file.chmod(0o600)
+        self._measure(cell, "mpop", "-q", "-C", str(file))
+        files = count_files(maildir)
+        _demand(files == self._count(user), f"{files} of {self._count(user)} by mpop")
+
+    def _getmail(self, cell: Cell) -> None:
+        """Let getmail make a Maildir of a smaller maildrop, since it is slow."""
+        user = "slow"
+        if not self.server.home(user).exists():
+            self._lay(user, small_messages(cell.messages, ["INBOX"]))
+        maildir = self._maildir()
+        config = self._new_directory()
+        config.mkdir()
+        account = pwd.getpwuid(self.server.uid).pw_name
+        for each in (config, maildir, *maildir.iterdir()):
+            os.chown(each, self.server.uid, self.server.gid)
+        file = config / "getmailrc"
+        file.write_text(
+            GETMAIL.format(
+                port=self.server.pop3_port,
+                user=user,
+                password=PASSWORD,
+                maildir=maildir,
+                account=account,
+            )
+        )
+        os.chown(file, self.server.uid, self.server.gid)
+        # As root it refuses to deliver.
+        become = ["setpriv", f"--reuid={self.server.uid}", f"--regid={self.server.gid}"]
+        prefix = [*become, "--clear-groups"] if os.geteuid() == 0 else []
+        self._measure(cell, *prefix, "getmail", f"--getmaildir={config}", f"--rcfile={file}")
+        files = count_files(maildir)
+        _demand(files == cell.messages, f"{files} of {cell.messages} by getmail")
+
+    def _maildir(self) -> Path:
+        maildir = self._new_directory()
+        for name in ("cur", "new", "tmp"):
+            (maildir / name).mkdir(parents=True)
         return maildir
 
     def _push(self, cell: Cell, maildir: Path, user: str, count: int) -> None:
@@ -530,7 +684,7 @@ def _machine() -> dict[str, str | int | None]:
 def main() -> int:
     words = (__doc__ or "").splitlines()
     parser = argparse.ArgumentParser(prog="scripts/bench", description=words[0])
-    names = ("export", "again", "import", "check", "memory")
+    names = ("export", "again", "import", "check", "memory", "pop3")
     parser.add_argument("--quick", action="store_true", help="fewer messages, fewer runs")
     parser.add_argument("--only", choices=names, action="append", help="this part; may be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
@@ -545,7 +699,13 @@ def main() -> int:
     with contextlib.ExitStack() as at_end:
         at_end.callback(shutil.rmtree, work)
         server = at_end.enter_context(
-            Dovecot(work / "source", mail_format="sdbox", special_use={}, extra=WITHOUT_TLS)
+            Dovecot(
+                work / "source",
+                mail_format="sdbox",
+                special_use={},
+                pop3=has_pop3(),
+                extra=WITHOUT_TLS,
+            )
         )
         bench = Bench(work, server, QUICK if options.quick else Sizes())
         parts: dict[str, Callable[[], None]] = {
@@ -554,6 +714,7 @@ def main() -> int:
             "import": bench.import_,
             "check": bench.check,
             "memory": bench.memory,
+            "pop3": bench.pop3,
         }
         for name in options.only or names:
             parts[name]()

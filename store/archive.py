@@ -40,10 +40,12 @@ from store.maildir import (
 )
 from store.names import Directories
 from store.transfers import Transfers
+from store.uidls import Uidls
 from waystation.errors import (
     ArchiveError,
     NewerFormatError,
     NoArchiveError,
+    OtherProtocolError,
     OtherSourceError,
     StorageError,
     plain,
@@ -105,6 +107,7 @@ class Archive:
         self.database = database
         self.index = Index(database)
         self.transfers = Transfers(database, now)
+        self.uidls = Uidls(database)
         self._lock = lock
         self._run: int | None = None
         self._maildirs: dict[int, Maildir] = {}
@@ -213,16 +216,23 @@ class Archive:
                 self._lock.release()
 
     def claim_source(
-        self, name: str, key: str, prefix: tuple[str, ...], *, new_source: bool = False
+        self,
+        name: str,
+        key: str,
+        prefix: tuple[str, ...],
+        *,
+        new_source: bool = False,
+        mix: bool = False,
     ) -> None:
         """Make sure that this archive belongs to a source, and remember the source's prefix.
 
         Raises:
             OtherSourceError: it holds another mailbox, and ``new_source`` does not allow that.
+            OtherProtocolError: its mail came by IMAP and this is POP3, or the other way round,
+                and ``mix`` does not allow that.
         """
+        demand_same_source(self.description, name, key, new_source=new_source, mix=mix)
         known = self.description
-        if known.source_key is not None and known.source_key != key and not new_source:
-            raise OtherSourceError(known.source or "", name)
         if (known.source_key, known.source_prefix) != (key, prefix):
             self.description = Description(known.format, known.id, known.created, name, key, prefix)
             _write_description(self.path, self.description)
@@ -580,6 +590,28 @@ def read_description(path: Path) -> Description:
         )
     except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise NoArchiveError(path, f"{DESCRIPTION} makes no sense ({plain(str(error))})") from None
+
+
+def demand_same_source(
+    known: Description, name: str, key: str, *, new_source: bool, mix: bool
+) -> None:
+    """Make sure that an archive that says this of itself may take mail from a source.
+
+    Raises:
+        OtherSourceError, OtherProtocolError: see ``Archive.claim_source``.
+    """
+    if known.source_key in (None, key):
+        return
+    if not new_source and not mix:
+        raise OtherSourceError(known.source or "", name)
+    if is_pop3(known.source_key or "") != is_pop3(key) and not mix:
+        raise OtherProtocolError(known.source or "", name)
+
+
+def is_pop3(key: str) -> bool:
+    """Whether the key of a source says that it is read by POP3."""
+    scheme = key.partition(":")[0]
+    return scheme in ("pop3", "pop3s") or scheme.endswith("+pop3")
 
 
 def _write_description(path: Path, description: Description) -> None:

@@ -144,6 +144,7 @@ class Batch:
             message.flags,
             message.keywords,
             parse(draft.head),
+            message.date_from,
         )
         draft.head = b""  # what it was kept for is done, and many drafts wait
         path = f"{maildir.directory}{os.sep}{file}"

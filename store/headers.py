@@ -14,6 +14,14 @@ from binascii import a2b_base64, a2b_qp
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
+from typing import TYPE_CHECKING
+
+from store.dates import instant, received_instant
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from waystation.model import DateFrom
 
 LONGEST_HEAD = 64 * 1024
 """Octets of a message that are looked at."""
@@ -59,6 +67,21 @@ def header_end(head: bytes) -> int:
         return 2 if before.startswith(b"\r\n") else end + 4
     blank = _BLANK_LINE.search(head)
     return blank.end() if blank else len(head)
+
+
+def derived_date(head: bytes) -> tuple[datetime | None, DateFrom | None]:
+    """Return when a message was received, for a server that does not say it, and how we know.
+
+    The topmost Received field is the last server's own word; the Date field is the sender's.
+    """
+    block = b"\n" + head[: header_end(head)]
+    found = _RECEIVED.search(block)
+    if found is not None and (date := received_instant(_FOLD.sub(b" ", found[1]))) is not None:
+        return date, "received"
+    found = _SENT.search(block)
+    if found is not None and (date := instant(_FOLD.sub(b" ", found[1]))) is not None:
+        return date, "date"
+    return None, None
 
 
 def fingerprint(head: bytes) -> str:
@@ -190,6 +213,12 @@ _FIELD = re.compile(
     rb"([^\r\n]*(?:" + _END + rb"[ \t][^\r\n]*)*)",
     re.IGNORECASE,
 )
+
+_RECEIVED = re.compile(
+    rb"[\r\n]received[ \t]*:([^\r\n]*(?:" + _END + rb"[ \t][^\r\n]*)*)", re.IGNORECASE
+)
+
+_SENT = re.compile(rb"[\r\n]date[ \t]*:([^\r\n]*(?:" + _END + rb"[ \t][^\r\n]*)*)", re.IGNORECASE)
 
 _BLANK_LINE = re.compile(rb"\n(?:\r?\r?\n|\r)|\r(?!\r?\n)\r(?:\r\n)?|\A(?:\r?\r?\n|\r)")
 

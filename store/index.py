@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from store.database import Database
     from store.headers import Headers
+    from waystation.model import DateFrom
 
 MessageState = Literal["archived", "skipped", "failed"]
 
@@ -66,6 +67,8 @@ class ArchivedMessage:
     message_id: str | None
     last_seen: str | None
     """When the source last showed it, if it no longer does."""
+    date_from: DateFrom | None = None
+    """Which header field gave ``internaldate``; None: the server itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,8 @@ class SkippedMessage:
     internaldate: datetime | None
     flags: tuple[str, ...]
     keywords: tuple[str, ...]
+    date_from: DateFrom | None = None
+    """See ``RemoteMessage``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +131,13 @@ class NewMessage:
     flags: tuple[str, ...]
     keywords: tuple[str, ...]
     headers: Headers
+    date_from: DateFrom | None = None
 
 
 _MESSAGE = """
 SELECT m.id, m.folder_id, f.name, m.uidvalidity, m.uid, m.state, m.reason,
     f.directory || '/' || m.file, m.sha256, m.size, m.internaldate, m.flags, m.keywords,
-    m.message_id, m.last_seen
+    m.message_id, m.last_seen, m.date_from
 FROM messages AS m JOIN folders AS f ON f.id = m.folder_id
 """
 
@@ -302,13 +308,14 @@ class Index:
         """Record messages whose files are durable; a failed one becomes archived."""
         self._database.execute_many(
             "INSERT INTO messages (folder_id, uidvalidity, uid, state, file, sha256, size,"
-            " internaldate, received, flags, keywords, message_id, date, sender, recipients,"
-            " subject)"
-            " VALUES (?, ?, ?, 'archived', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " internaldate, received, date_from, flags, keywords, message_id, date, sender,"
+            " recipients, subject)"
+            " VALUES (?, ?, ?, 'archived', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (folder_id, uidvalidity, uid) DO UPDATE SET state = 'archived',"
             " reason = NULL, last_seen = NULL, file = excluded.file, sha256 = excluded.sha256,"
             " size = excluded.size, internaldate = excluded.internaldate,"
-            " received = excluded.received, flags = excluded.flags,"
+            " received = excluded.received, date_from = excluded.date_from,"
+            " flags = excluded.flags,"
             " keywords = excluded.keywords, message_id = excluded.message_id,"
             " date = excluded.date, sender = excluded.sender,"
             " recipients = excluded.recipients, subject = excluded.subject"
@@ -323,6 +330,7 @@ class Index:
                     message.size,
                     message.internaldate.isoformat() if message.internaldate else None,
                     received_of(message.internaldate),
+                    message.date_from,
                     words(message.flags),
                     words(message.keywords),
                     message.headers.message_id,
@@ -353,11 +361,13 @@ class Index:
         """Record messages that the source shows and a filter leaves out."""
         self._database.execute_many(
             "INSERT INTO messages (folder_id, uidvalidity, uid, state, reason, size, internaldate,"
-            " received, flags, keywords) VALUES (?, ?, ?, 'skipped', ?, ?, ?, ?, ?, ?)"
+            " received, flags, keywords, date_from)"
+            " VALUES (?, ?, ?, 'skipped', ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (folder_id, uidvalidity, uid) DO UPDATE SET state = 'skipped',"
             " reason = excluded.reason, size = excluded.size, last_seen = NULL,"
             " internaldate = excluded.internaldate, received = excluded.received,"
-            " flags = excluded.flags, keywords = excluded.keywords"
+            " flags = excluded.flags, keywords = excluded.keywords,"
+            " date_from = excluded.date_from"
             " WHERE messages.state != 'archived'",
             (
                 (
@@ -370,6 +380,7 @@ class Index:
                     received_of(message.internaldate),
                     words(message.flags),
                     words(message.keywords),
+                    message.date_from,
                 )
                 for message in messages
             ),
@@ -437,6 +448,17 @@ class Index:
             " AND id IN (SELECT value FROM json_each(?))",
             (json.dumps(list(message_ids)),),
         )
+
+    def left_out(self, message_ids: Iterable[int]) -> list[int]:
+        """Return which of these were left out by a filter."""
+        return [
+            number
+            for (number,) in self._database.rows(
+                "SELECT id FROM messages WHERE state = 'skipped'"
+                " AND id IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(message_ids)),),
+            )
+        ]
 
     def set_returned(self, message_ids: Iterable[int]) -> None:
         """Record that the source shows these again."""
@@ -571,6 +593,27 @@ class Index:
             (folder_id, uidvalidity, sha256, received),
         )
         return found[0] if found else None
+
+    def with_content(self, folder_id: int, sha256: str) -> list[ArchivedMessage]:
+        """Return the messages of a folder with this content, whatever their date, by location."""
+        return self._messages(
+            "WHERE m.sha256 = ? AND m.folder_id = ? AND m.state = 'archived'"
+            " ORDER BY m.uidvalidity, m.uid",
+            (sha256, folder_id),
+        )
+
+    def flagged(
+        self, folder_id: int, uidvalidity: int
+    ) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Return flags and keywords, by UID, of the messages that have any."""
+        return {
+            uid: (_words(flags), _words(keywords))
+            for uid, flags, keywords in self._database.rows(
+                "SELECT uid, flags, keywords FROM messages WHERE folder_id = ?"
+                " AND uidvalidity = ? AND (flags != '[]' OR keywords != '[]')",
+                (folder_id, uidvalidity),
+            )
+        }
 
     def has_other_uidvalidity(self, folder_id: int, uidvalidity: int) -> bool:
         """Whether messages from before the folder was renumbered may still be found in it."""
@@ -843,4 +886,5 @@ def _message(row: tuple[Any, ...]) -> ArchivedMessage:
         keywords=_words(row[12]),
         message_id=row[13],
         last_seen=row[14],
+        date_from=row[15],
     )

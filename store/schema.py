@@ -29,6 +29,7 @@ def format_1(db: Database) -> None:
         TRANSFERS,
         TRANSFERS_BY_LOCATION,
         RUNS,
+        UIDLS,
     ):
         db.conn.execute(statement)
 
@@ -75,6 +76,7 @@ CREATE TABLE messages (
     size INTEGER,
     internaldate TEXT,
     received INTEGER,
+    date_from TEXT,
     flags TEXT NOT NULL DEFAULT '[]',
     keywords TEXT NOT NULL DEFAULT '[]',
     message_id TEXT,
@@ -177,4 +179,11 @@ CREATE TABLE runs (
     outcome TEXT,
     totals TEXT NOT NULL DEFAULT '{}'
 ) STRICT
+""".strip()
+
+UIDLS = """
+CREATE TABLE uidls (
+    uidl TEXT PRIMARY KEY,
+    uid INTEGER NOT NULL UNIQUE
+) STRICT, WITHOUT ROWID
 """.strip()

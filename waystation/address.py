@@ -1,7 +1,8 @@
-"""How a server and a mailbox on it are named: ``imaps://USER@HOST[:PORT]``, ``PROVIDER:USER``.
+"""How a server and a mailbox on it are named.
 
-Of a preset, ``PROVIDER+pop3:USER`` is the same mailbox by POP3. A bare address names a preset
-where its domain says enough; to find out about other domains is for ``waystation.discovery``.
+``imaps://USER@HOST[:PORT]``, ``pop3s://USER@HOST[:PORT]``, ``PROVIDER:USER``. Of a preset,
+``PROVIDER+pop3:USER`` is the same mailbox by POP3. A bare address names a preset where its domain
+says enough; to find out about other domains is for ``waystation.discovery``.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from waystation.providers import PROVIDERS, by_domain, by_name
 if TYPE_CHECKING:
     from waystation.provider import Protocol, Provider, Security
 
-_SCHEMES: dict[str, tuple[Security, int]] = {"imaps": ("tls", 993), "imap": ("starttls", 143)}
-_LATER = {"pop3s", "pop3"}
+_SCHEMES: dict[str, tuple[Protocol, Security, int]] = {
+    "imaps": ("imap", "tls", 993),
+    "imap": ("imap", "starttls", 143),
+    "pop3s": ("pop3", "tls", 995),
+    "pop3": ("pop3", "starttls", 110),
+}
 _FORM = re.compile(
     r"(?P<scheme>[A-Za-z0-9+]+)://(?P<user>.+)@(?P<host>\[[0-9A-Fa-f:.%]+\]|[^@:/\[\]\s]+)(?::(?P<port>\d{1,5}))?/?",
     re.ASCII,
@@ -114,17 +119,16 @@ def parse_account(text: str) -> Account:
         # A password where none may be must not get from here into a log.
         shown = plain(_PASSWORD.sub(r"\1:(password)@", text))
         raise UsageError(
-            f"{shown!r} names no server. Write imaps://USER@HOST[:PORT], imap://USER@HOST[:PORT] "
-            "or PROVIDER:USER; 'waystation providers' lists the providers."
+            f"{shown!r} names no server. Write imaps://USER@HOST[:PORT], imap://USER@HOST[:PORT], "
+            "pop3s://USER@HOST[:PORT], pop3://USER@HOST[:PORT] or PROVIDER:USER; 'waystation "
+            "providers' lists the providers."
         )
     scheme = match["scheme"].lower()
-    if scheme in _LATER:
-        raise UsageError(f"{scheme}:// is not supported by this version; imaps:// and imap:// are.")
     if scheme not in _SCHEMES:
         raise UsageError(
             f"{plain(scheme)}:// is no protocol for mail that is known here. Write imaps://USER@HOST[:PORT]."
         )
-    security, default_port = _SCHEMES[scheme]
+    protocol, security, default_port = _SCHEMES[scheme]
     # A password must never stand in argv, where every user of the machine can read it.
     if ":" in match["user"]:
         raise UsageError(
@@ -132,7 +136,14 @@ def parse_account(text: str) -> Account:
             "use --password-env NAME, --password-command CMD, the keyring or the prompt."
         )
     port = _port(match["port"] or default_port)
-    return Account(text.rstrip("/"), match["user"], match["host"].strip("[]"), port, security)
+    return Account(
+        text.rstrip("/"),
+        match["user"],
+        match["host"].strip("[]"),
+        port,
+        security,
+        protocol=protocol,
+    )
 
 
 def parse_server(text: str) -> tuple[str, int]:

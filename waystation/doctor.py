@@ -28,6 +28,7 @@ from waystation.errors import (
 from waystation.imap import ImapSession
 from waystation.mends import visible_faults
 from waystation.model import SpecialUse
+from waystation.pop3 import Pop3Session
 from waystation.stream import open_stream
 
 if TYPE_CHECKING:
@@ -79,9 +80,11 @@ def examine(
             ("tls", visit.tls),
             ("token" if account.takes_tokens_only else "password", visit.credential),
             ("authenticate", visit.authenticate),
-            ("namespace", visit.namespace),
-            ("list", visit.folders),
         ]
+        if account.protocol == "pop3":
+            steps.append(("list", visit.maildrop))
+        else:
+            steps += [("namespace", visit.namespace), ("list", visit.folders)]
         if write:
             steps.append(("write", visit.write))
         failed = ""
@@ -120,6 +123,7 @@ class _Visit:
         self._now = now
         self._credential: Credential = ""
         self._session: ImapSession | None = None
+        self._pop3: Pop3Session | None = None
         self._shut: NotConnectedError | None = None
         self._folders: list[Folder] = []
 
@@ -164,12 +168,15 @@ class _Visit:
     def authenticate(self) -> Found:
         with_token = not isinstance(self._credential, str)
         try:
-            self._session = ImapSession.open(self._account, self._credential, self._connection)
+            if self._account.protocol == "pop3":
+                self._pop3 = Pop3Session.open(self._account, self._credential, self._connection)
+                self._stack.enter_context(self._pop3)
+            else:
+                self._session = ImapSession.open(self._account, self._credential, self._connection)
+                self._stack.enter_context(self._session)
         except NotConnectedError as error:
             # The sign-in itself was taken: it is the next step that fails.
             self._shut = error
-        else:
-            self._stack.enter_context(self._session)
         how = "with the token" if with_token else "with the password"
         text = f"{plain(self._account.host)} lets {plain(self._account.user)} in {how}"
         return text, {"user": self._account.user}, ()
@@ -194,6 +201,29 @@ class _Visit:
         )
         text = f"{len(self._folders):,} folders" + (f" ({', '.join(special)})" if special else "")
         return text, {"folders": len(self._folders)}, ()
+
+    def maildrop(self) -> Found:
+        if self._pop3 is None:
+            raise ServerError("there is no session")
+        count = self._pop3.count()
+        unique: set[str] = set()
+        advice: list[str] = []
+        try:
+            unique.update(name for _, name in self._pop3.names())
+        except RefusedError as error:
+            if error.retriable:
+                raise
+        if len(unique) < count:
+            advice.append(
+                f"{count - len(unique):,} messages have no unique-id of their own: each export "
+                "reads them in full and knows them by their content; IMAP is better here"
+            )
+        is_pipelined = self._pop3.has("PIPELINING")
+        text = f"{count:,} messages, {len(unique):,} unique-ids" + (
+            "" if is_pipelined else "; no PIPELINING, so each message waits for the one before"
+        )
+        facts: dict[str, object] = {"messages": count, "unique_ids": len(unique)}
+        return text, facts | {"pipelining": is_pipelined}, tuple(advice)
 
     def write(self) -> Found:
         session = self._open()

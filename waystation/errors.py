@@ -8,19 +8,20 @@
     │   ├── NewerFormatError            1   made by a later version
     │   ├── IndexDamagedError           1   index.sqlite is no database, or a broken one
     │   ├── OtherSourceError            1   this archive belongs to another mailbox
+    │   ├── OtherProtocolError          1   it holds mail that came by the other protocol
     │   └── StorageError                1   disk full, read-only, input/output error
     ├── SignInError                    12   refused, or a secret is missing
     │   └── NotConnectedError          12   let in, and yet the mailbox stays shut
     └── ServerError                     1
         ├── UnreachableError                no such host, nothing listens, no TLS there
         ├── CertificateError                TLS, but not proven to be that server
-        ├── NoEncryptionError               the server has no STARTTLS
-        ├── ProtocolError                   the answer is no IMAP
+        ├── NoEncryptionError               the server has no STARTTLS, or no STLS
+        ├── ProtocolError                   the answer is no IMAP, or no POP3
         ├── MessageTooLargeError            one message is announced larger than accepted
         ├── IdentityBusyError           *   no token for now: the identity provider is not there
         ├── ConnectionLostError         *   the line broke, or nothing came in time
         │   └── SessionExpiredError     *   the token of the session ran out; routine
-        └── RefusedError                *   NO or BAD to a command  (* may be tried again)
+        └── RefusedError                *   NO, BAD or -ERR to a command  (* may be tried again)
             └── UnusableFolderError         a folder opens without UIDVALIDITY
 
 The sentences hold no secret, and foreign words in them pass through ``plain``.
@@ -145,6 +146,17 @@ class OtherSourceError(ArchiveError):
         )
 
 
+class OtherProtocolError(ArchiveError):
+    """The archive holds mail that came by IMAP, and POP3 was named, or the other way round."""
+
+    def __init__(self, archived: str, asked: str) -> None:
+        super().__init__(
+            f"this archive holds {plain(archived)}; {plain(asked)} is another protocol. POP3 knows "
+            "no folders, flags and dates, so give its mail an archive of its own; --mix-protocols "
+            "puts both into this one."
+        )
+
+
 class StorageError(ArchiveError):
     """The disk does not take what must be written."""
 
@@ -214,9 +226,10 @@ class CertificateError(ServerError):
 class NoEncryptionError(ServerError):
     """The connection would be open to read for everyone on the way."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, protocol: str = "IMAP") -> None:
+        command, scheme = ("STLS", "pop3s") if protocol == "POP3" else ("STARTTLS", "imaps")
         super().__init__(
-            f"{plain(host)} offers no STARTTLS. Use imaps:// if it has that; --allow-plaintext "
+            f"{plain(host)} offers no {command}. Use {scheme}:// if it has that; --allow-plaintext "
             "permits an unencrypted connection, password included."
         )
 
@@ -224,9 +237,12 @@ class NoEncryptionError(ServerError):
 class ProtocolError(ServerError):
     """What came is not what the protocol allows."""
 
-    def __init__(self, host: str, what: str, received: str | bytes = b"") -> None:
+    def __init__(
+        self, host: str, what: str, received: str | bytes = b"", protocol: str = "IMAP"
+    ) -> None:
         heard = f" (received: {plain(received, 80)})" if received else ""
-        super().__init__(f"{plain(host)} does not answer as an IMAP server: {what}{heard}.")
+        kind = "a POP3" if protocol == "POP3" else "an IMAP"
+        super().__init__(f"{plain(host)} does not answer as {kind} server: {what}{heard}.")
 
 
 class MessageTooLargeError(ServerError):
@@ -277,12 +293,15 @@ def goodbye(host: str, words: str) -> ConnectionLostError:
 
 
 class RefusedError(ServerError):
-    """The server answered NO or BAD."""
+    """The server answered NO or BAD; POP3: -ERR."""
 
     # RFC 5530 section 3: these say that the same command may work later. SERVERBUG does not:
-    # Dovecot says it of a single damaged message, each time.
+    # Dovecot says it of a single damaged message, each time. POP3's are of RFC 2449 section 8
+    # and RFC 3206.
     _PASSING = re.compile(
-        r"\[(UNAVAILABLE|INUSE|LIMIT)\b|try again|throttled|unavailable", re.IGNORECASE
+        r"\[(UNAVAILABLE|INUSE|LIMIT|IN-USE|LOGIN-DELAY|SYS/TEMP)\b"
+        r"|try again|throttled|unavailable",
+        re.IGNORECASE,
     )
 
     def __init__(self, what: str, reply: str | bytes) -> None:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 SYSTEM_FLAGS = ("\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen")
 """The flags of RFC 3501 section 2.3.2 that a client may store; ``\\Recent`` is the server's."""
+
+
+DateFrom = Literal["received", "date"]
+"""The topmost Received field, or the Date field."""
 
 
 class SpecialUse(StrEnum):
@@ -100,6 +104,8 @@ class RemoteMessage:
     """Flags that do not, sorted."""
     internaldate: datetime | None = None
     """INTERNALDATE, aware, with the offset as sent; None where the server gave none."""
+    date_from: DateFrom | None = None
+    """Of which header field that date is, where the server knows none (POP3)."""
 
 
 def split_flags(flags: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

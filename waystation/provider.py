@@ -68,8 +68,13 @@ class Cloud:
 
     @property
     def user_scope(self) -> str:
-        """What an application asks for on behalf of a user."""
-        return f"{self.user_audience or self.audience}/IMAP.AccessAsUser.All"
+        """What an application asks for on behalf of a user, to read mail by IMAP."""
+        return self.user_scope_of("imap")
+
+    def user_scope_of(self, protocol: Protocol) -> str:
+        """Return what an application asks for on behalf of a user."""
+        permission = "IMAP.AccessAsUser.All" if protocol == "imap" else "POP.AccessAsUser.All"
+        return f"{self.user_audience or self.audience}/{permission}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

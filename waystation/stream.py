@@ -1,8 +1,8 @@
 """One connection to a server: TLS, one receive buffer, limits, and the conversation log.
 
-Everything that arrives passes through the one buffer here, whoever asks for it: imapclient (by
-way of ``readline`` and ``read``) and our own bulk reader (by way of ``copy``). So nothing is
-lost when the two take turns on one connection.
+Everything that arrives passes through the one buffer here, whoever asks for it: imapclient and
+poplib (by way of ``readline`` and ``read``) and our own bulk readers (by way of ``copy`` and
+``copy_lines``). So nothing is lost when the two take turns on one connection.
 
 Promises: TLS is verified or there is no connection; no answer, however long, is held whole
 beyond a stated limit; what is logged at DEBUG or told in an error holds neither a secret, not
@@ -46,14 +46,18 @@ LONGEST_LINE = 16 * 1024 * 1024
 _LARGEST_ANSWER = 16 * 1024 * 1024
 """Octets of one literal that is held in memory; bodies of messages never are."""
 _TELLING = 6
+_MOST_CAPABILITIES = 1000
+_DOT, _CR, _LF = b".\r\n"
 _LAST_BYE = re.compile(rb"(?:^|\n)\* BYE ([^\r\n]*)\r?\n", re.IGNORECASE)
 
 
 class Stream:
     """A connected, possibly encrypted socket with a receive buffer. Use from one thread."""
 
-    def __init__(self, sock: socket.socket, host: str) -> None:
+    def __init__(self, sock: socket.socket, host: str, protocol: str = "IMAP") -> None:
         self.host = host
+        self.protocol = protocol
+        """``IMAP`` or ``POP3``, for the words of an error."""
         self.sock = sock
         self.bye = ""
         """The words of the server's last BYE, which explain an end of the connection."""
@@ -88,7 +92,7 @@ class Stream:
                 line = b"".join(parts)
                 break
             if length > LONGEST_LINE:
-                raise ProtocolError(self.host, f"a line is longer than {LONGEST_LINE:,} octets")
+                raise self.garbled(f"a line is longer than {LONGEST_LINE:,} octets")
             self._fill()
         if line[:6].upper() == b"* BYE ":
             self.bye = self.words(line[6:])
@@ -99,7 +103,7 @@ class Stream:
     def read(self, size: int) -> bytes:
         """Return exactly ``size`` octets, which must not be many (see ``copy``)."""
         if size > _LARGEST_ANSWER:
-            raise ProtocolError(self.host, f"an answer announces {size:,} octets")
+            raise self.garbled(f"an answer announces {size:,} octets")
         parts = bytearray()
         self.copy(size, parts.extend)
         return bytes(parts)
@@ -116,6 +120,50 @@ class Stream:
             write(self._view[self._start : stop])
             size -= stop - self._start
             self._start = stop
+
+    def copy_lines(self, write: Callable[[memoryview], object]) -> None:
+        """Hand a multi-line answer of POP3 to ``write``, piece by piece, as it arrives.
+
+        It ends at a line that is a dot alone; of a line that begins with another dot as well,
+        the first is taken away (RFC 1939 section 3). What else there is stays as it was sent:
+        lines end in CRLF, and nothing but CRLF ends one. ``write`` as with ``copy``.
+        """
+        data, view = self._data, self._view
+        is_line_start = True
+        while True:
+            if is_line_start:
+                self._demand(1)
+                if data[self._start] == _DOT:
+                    self._demand(3)
+                    if data[self._start + 1] == _CR and data[self._start + 2] == _LF:
+                        self._start += 3
+                        return
+                    self._start += 1
+            self._demand(1)
+            stop = data.find(b"\r\n.", self._start, self._end)
+            if stop >= 0:
+                stop += 2
+                is_line_start = True
+            else:
+                stop = self._end
+                is_line_start = data.endswith(b"\r\n", self._start, stop)
+                if data[stop - 1] == _CR:
+                    # Whether this ends a line is in what comes next.
+                    stop -= 1
+                    if stop == self._start:
+                        self._demand(2)
+                        continue
+            write(view[self._start : stop])
+            self._start = stop
+
+    def _demand(self, size: int) -> None:
+        """Receive until so many octets lie in the buffer."""
+        while self._end - self._start < size:
+            self._fill(bytes(self._view[self._start : self._end]))
+
+    def garbled(self, what: str, received: str | bytes = b"") -> ProtocolError:
+        """Return the error for what is no answer in this protocol."""
+        return ProtocolError(self.host, what, received, self.protocol)
 
     @property
     def has_input(self) -> bool:
@@ -170,7 +218,7 @@ class Stream:
         """Make ``line`` the next thing that is read."""
         rest = line + bytes(self._view[self._start : self._end])
         if len(rest) > _BUFFER:
-            raise ProtocolError(self.host, "its greeting does not end")
+            raise self.garbled("its greeting does not end")
         self._start, self._end = 0, len(rest)
         self._view[: self._end] = rest
 
@@ -181,7 +229,7 @@ class Stream:
             ProtocolError: the server said more before TLS began; that could come from anyone.
         """
         if self.has_input:
-            raise ProtocolError(self.host, "it sent data between STARTTLS and TLS")
+            raise self.garbled("it sent data between STARTTLS and TLS")
         self.sock = _encrypted(self.sock, context, self.host)
 
     def close(self) -> None:
@@ -189,15 +237,17 @@ class Stream:
         with suppress(OSError):
             self.sock.close()
 
-    def _fill(self) -> None:
-        """Receive more; all that came before has been read."""
-        self._start = self._end = 0
+    def _fill(self, rest: bytes = b"") -> None:
+        """Receive more; of all that came before, only ``rest`` has not been read."""
+        self._start, self._end = 0, len(rest)
+        self._view[: self._end] = rest
         try:
-            self._end = self.sock.recv_into(self._data)
+            size = self.sock.recv_into(self._view[self._end :])
         except OSError as error:
             raise self._lost(error) from error
-        if not self._end:
+        if not size:
             raise goodbye(self.host, self.bye or "the server closed it")
+        self._end += size
 
     def _hear_out(self) -> None:
         """Look for a BYE in what came before the connection broke; nothing of it is consumed."""
@@ -248,8 +298,8 @@ def open_stream(
         UnreachableError: no such host, or nothing listens there.
         UsageError: ``ca_file`` cannot be read.
         CertificateError: the server does not prove to be ``account.host``.
-        NoEncryptionError: no STARTTLS, and plain text is not allowed.
-        ProtocolError: what answers speaks no TLS or no IMAP.
+        NoEncryptionError: no STARTTLS (POP3: STLS), and plain text is not allowed.
+        ProtocolError: what answers speaks no TLS, or not this protocol.
         ConnectionLostError: the connection ended while it was set up.
     """
     way = way or Way()
@@ -287,8 +337,10 @@ def _open(
         sock.settimeout(timeout)
         if account.security == "tls":
             sock = _encrypted(sock, context, account.host)
-        stream = Stream(sock, account.host)
-        if account.security == "starttls":
+        stream = Stream(sock, account.host, account.protocol.upper())
+        if account.security == "starttls" and account.protocol == "pop3":
+            _stls(stream, context, allow_plaintext=allow_plaintext)
+        elif account.security == "starttls":
             _starttls(stream, context, allow_plaintext=allow_plaintext)
     except BaseException:
         sock.close()
@@ -352,6 +404,37 @@ def _starttls(stream: Stream, context: ssl.SSLContext, *, allow_plaintext: bool)
     elif not allow_plaintext:
         raise NoEncryptionError(stream.host)
     stream.push_back(greeting)
+
+
+def _stls(stream: Stream, context: ssl.SSLContext, *, allow_plaintext: bool) -> None:
+    """Turn to TLS by STLS (RFC 2595 section 4)."""
+    greeting = stream.readline()
+    if greeting[:3].upper() != b"+OK":
+        stream.push_back(greeting)
+        return
+    if _offers_stls(stream):
+        stream.send(b"STLS\r\n")
+        if stream.readline()[:3].upper() != b"+OK":
+            raise NoEncryptionError(stream.host, stream.protocol)
+        stream.encrypt(context)
+        # Without the time stamp of APOP, which was said before TLS and could be anyone's.
+        greeting = b"+OK TLS begins\r\n"
+    elif not allow_plaintext:
+        raise NoEncryptionError(stream.host, stream.protocol)
+    stream.push_back(greeting)
+
+
+def _offers_stls(stream: Stream) -> bool:
+    stream.send(b"CAPA\r\n")
+    if stream.readline()[:3].upper() != b"+OK":
+        return False
+    offered = False
+    for _ in range(_MOST_CAPABILITIES):
+        line = stream.readline().strip().upper()
+        if line == b".":
+            return offered
+        offered = offered or line == b"STLS"
+    raise stream.garbled("its capabilities do not end")
 
 
 def _offers_starttls(stream: Stream) -> bool:

@@ -6,12 +6,12 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from importer.mending.dates import instant, received_instant
 from importer.mending.encodings import write_base64
 from importer.mending.folding import line_end, write_folded
 from importer.mending.headers import encoded_addresses, encoded_text, field_name, header_lines
 from importer.mending.parts import regions
 from importer.mending.words import defused
+from store.dates import instant, received_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable

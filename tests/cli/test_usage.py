@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         ("imaps://a@b.example:99999", "no port number"),
         ("imaps://a@b.example:x", "names no server"),
         ("ftp://a@b.example", "no protocol for mail"),
-        ("pop3s://a@b.example", "not supported by this version"),
+        ("smtp://a@b.example", "no protocol for mail"),
         ("a@b.example", "nothing says where the mail of b.example is"),
         ("imaps://b.example", "names no server"),
         ("", "names no server"),
@@ -37,6 +37,23 @@ def test_a_server_that_is_named_wrongly(
     assert result.code == 2
     assert words in result.one_error
     assert not archive.exists()
+
+
+def test_pop3_is_no_target_and_shares_no_archive_unasked(
+    waystation: CommandLine, exported: Path
+) -> None:
+    server = "pop3s://a@b.example"
+
+    refused = waystation("import", exported, "--to", server)
+    another = waystation("export", exported, "--from", server, "--new-source")
+    written = waystation("doctor", server, "--write")
+    preset = waystation("import", exported, "--to", "gmail+pop3:a@gmail.com")
+
+    assert (refused.code, another.code, written.code, preset.code) == (2, 1, 2, 2)
+    assert "POP3 takes no messages" in refused.one_error
+    assert "POP3 takes no messages" in preset.one_error
+    assert "--mix-protocols" in another.one_error
+    assert "leave --write out" in written.one_error
 
 
 def test_a_new_archive_needs_a_source(waystation: CommandLine, archive: Path) -> None:

@@ -79,6 +79,7 @@ class LabelMachine(FilterMachine):
             lambda: MemorySource(self.user, condstore=condstore, gmail=True, lies=self.lies),
         )
         self.number = 0
+        self.deleted: set[str] = set()
 
     @rule(pick=PICKS, which=PICKS, other=PICKS)
     def a_label_is_put_on(self, pick: int, which: int, other: int) -> None:

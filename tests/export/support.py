@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from export.imap_source import ImapSource
+from export.pop3_source import Pop3Source
 from export.run import Exported, Options, export
 from store.archive import Archive
 from store.check import Checked, Discrepancy, check
 from tests.compare import Message
 from waystation.address import Account, parse_account
 from waystation.imap import Connection, ImapSession
+from waystation.pop3 import Pop3Session
 from waystation.progress import Silent
 from waystation.retry import Patience
 
@@ -94,11 +96,14 @@ class Stage:
     heard: Heard = field(default_factory=Heard)
     delays: tuple[float, ...] = (0, 1, 3, 10, 30)
     sleep: Callable[[float], None] = lambda _: None
+    opened: Archive | None = None
+    """The archive while a run works on it."""
 
     def run(self, options: Options | None = None) -> Exported:
         self.heard = Heard()
         patience = Patience(self.heard, sleep=self.sleep, delays=self.delays)
         with self.archive() as archive:
+            self.opened = archive
             return export(
                 archive,
                 self.connect,
@@ -153,3 +158,35 @@ class Stage:
 
     def files(self) -> Iterator[Path]:
         return (path for path in self.path.rglob("*") if path.parent.name == "cur")
+
+
+class Pop3:
+    """A ``Pop3Source`` with the session it stands on; a context manager."""
+
+    def __init__(self, stage: Stage, account: Account, connection: Connection) -> None:
+        self._stage = stage
+        self._account = account
+        self._connection = connection
+
+    def __enter__(self) -> Pop3Source:
+        self._session = Pop3Session.open(self._account, PASSWORD, self._connection)
+        archive = self._stage.opened
+        assert archive is not None
+        return Pop3Source(self._session, archive)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._session.close()
+        else:
+            self._session.drop()
+
+
+def pop3_stage(
+    path: Path, port: int, user: str = "alice", connection: Connection | None = None
+) -> Stage:
+    """Return stage one from a POP3 server; without ``connection``, from one that has no TLS."""
+    host = "localhost" if connection else "127.0.0.1"
+    account = parse_account(f"pop3://{user}@{host}:{port}")
+    settings = connection or Connection(allow_plaintext=True, timeout=20)
+    stage = Stage(path, lambda: Pop3(stage, account, settings), account.name)
+    return stage

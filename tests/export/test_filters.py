@@ -394,3 +394,14 @@ def test_dovecot_is_taken_from_in_parts_and_then_whole(
     assert content(stage) == content(whole)
     assert len(stage.rows()) == 12
     assert stage.discrepancies() == []
+
+
+def test_what_was_left_out_and_is_gone_is_not_asked_for_when_it_would_be_wanted(
+    stage: Stage, alice: FakeUser
+) -> None:
+    stage.run(Options(selection=Selection(max_size=500)))
+    alice.folder("INBOX").expunge(10)
+
+    result = stage.run()
+
+    assert (result.new, result.vanished, result.failed) == (4, 0, 0)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import TypeVar
 
+    from export.source import KnownAgain
     from tests.fakes.mailbox import FakeFolder, FakeMessage, FakeUser
 
     B = TypeVar("B", bound=Body)
@@ -152,6 +153,9 @@ class MemorySource:
                 self.fetched.append(message.uid)
                 yield Fetched(_remote(message), body)
             yield Tagged(b"M%d" % number, "OK", "done")
+
+    def knows_again(self, message: RemoteMessage, digest: str) -> KnownAgain | None:
+        return None
 
     def _state(self, folder: FakeFolder) -> FolderState:
         exists = 0 if folder.name in self.lies.looks_empty else len(folder.messages)

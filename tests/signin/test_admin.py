@@ -9,10 +9,11 @@ import pytest
 from tests.conftest import NO_DOVECOT
 from tests.fakes.imap_server import ImapServer
 from tests.fakes.mailbox import Mailboxes
-from tests.servers.dovecot import Dovecot, is_available
+from tests.servers.dovecot import Dovecot, has_pop3, is_available
 from waystation.address import parse_account
 from waystation.errors import SignInError
 from waystation.imap import Connection, ImapSession
+from waystation.pop3 import Pop3Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ passdb {{
 def server() -> Iterator[Dovecot]:
     if not is_available():
         pytest.skip(NO_DOVECOT)
-    with Dovecot(extra=MASTER_USER) as running:
+    with Dovecot(extra=MASTER_USER, pop3=has_pop3()) as running:
         yield running
 
 
@@ -79,6 +80,33 @@ def test_a_master_user_with_a_wrong_password_opens_nothing(server: Dovecot, mail
     assert f"refused the sign-in of admin for {mailbox}" in str(caught.value)
     assert "Check the administrator's name and password" in str(caught.value)
     assert f" {server.password}" not in str(caught.value)
+
+
+@pytest.mark.server
+@pytest.mark.skipif(not has_pop3(), reason="no Dovecot with POP3 here")
+@pytest.mark.parametrize("name", ["{user}", "{user}*admin"])
+def test_a_master_user_opens_a_mailbox_by_pop3(server: Dovecot, user: str, name: str) -> None:
+    server.doveadm("save", "-u", user, "-m", "INBOX", data=b"Subject: hello\r\n\r\n")
+    login = name.format(user=user)
+    account = parse_account(f"pop3s://{login}@localhost:{server.pop3s_port}")
+    if login == user:
+        account = account.opened_by("admin")
+
+    with Pop3Session.open(account, MASTER, Connection(server.ca_file, timeout=20)) as session:
+        assert session.count() == 1
+
+
+@pytest.mark.server
+@pytest.mark.skipif(not has_pop3(), reason="no Dovecot with POP3 here")
+def test_by_pop3_too_the_local_part_is_the_login_where_the_provider_wants_it(
+    server: Dovecot, user: str
+) -> None:
+    server.doveadm("save", "-u", user, "-m", "INBOX", data=b"Subject: hello\r\n\r\n")
+    account = parse_account(f"web.de+pop3:{user}@web.de").at("localhost", server.pop3s_port)
+
+    connection = Connection(server.ca_file, timeout=20)
+    with Pop3Session.open(account, server.password, connection) as session:
+        assert session.count() == 1
 
 
 def test_without_plain_nobody_signs_in_for_somebody_else() -> None:

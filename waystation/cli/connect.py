@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from waystation.cli import options
 from waystation.cli.naming import named_account
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from waystation.address import Account
     from waystation.cli.output import Listener
     from waystation.imap import Connection, ImapSession
+    from waystation.pop3 import Pop3Session
     from waystation.signin import Credential
 
 
@@ -59,8 +60,16 @@ class Login:
     def __repr__(self) -> str:
         return f"Login({self.account.key!r})"
 
-    def session(self) -> ImapSession:
+    def session(self) -> ImapSession | Pop3Session:
         """Return a new signed-in session."""
+        if self.account.protocol == "pop3":
+            from waystation.pop3 import Pop3Session
+
+            return Pop3Session.open(self.account, self.credential, self.connection)
+        return self.imap_session()
+
+    def imap_session(self) -> ImapSession:
+        """Return a new signed-in session of an account that is reached by IMAP."""
         from waystation.imap import ImapSession
 
         return ImapSession.open(self.account, self.credential, self.connection)
@@ -143,8 +152,8 @@ class Sessions:
 
     def __init__(self, login: Login, listener: Listener | None = None) -> None:
         self._login = login
-        self._first: ImapSession | None = _patiently(login, listener)
-        self.is_exchange = self._first.is_exchange
+        self._first: ImapSession | Pop3Session | None = _patiently(login, listener)
+        self.is_exchange = getattr(self._first, "is_exchange", False)
         """Whether the server is Exchange Online, whatever it was called."""
 
     def __enter__(self) -> Self:
@@ -155,13 +164,22 @@ class Sessions:
             self._first.drop()
 
     @contextmanager
-    def source(self) -> Iterator[MailSource]:
-        """Open the next session, as a source."""
-        from export.imap_source import ImapSource
+    def source(self, archive: Archive, *, is_reading: bool = False) -> Iterator[MailSource]:
+        """Open the next session, as a source; ``archive`` knows what was read from it before.
 
+        With ``is_reading`` nothing is recorded in it.
+        """
         with self._next() as session:
-            session.leaves_out_no_mail = True
-            yield ImapSource(session)
+            if self._login.account.protocol == "pop3":
+                from export.pop3_source import Pop3Source
+
+                yield Pop3Source(cast("Pop3Session", session), archive, is_reading=is_reading)
+            else:
+                from export.imap_source import ImapSource
+
+                imap = cast("ImapSession", session)
+                imap.leaves_out_no_mail = True
+                yield ImapSource(imap)
 
     @contextmanager
     def target(self, *, pipelined: bool = True) -> Iterator[MailTarget]:
@@ -169,14 +187,17 @@ class Sessions:
         from importer.imap_target import ImapTarget
 
         with self._next() as session:
-            yield ImapTarget(session, pipelined=pipelined, is_careful=self.is_exchange)
+            # ``target_account`` takes no other.
+            yield ImapTarget(
+                cast("ImapSession", session), pipelined=pipelined, is_careful=self.is_exchange
+            )
 
-    def _next(self) -> ImapSession:
+    def _next(self) -> ImapSession | Pop3Session:
         session, self._first = self._first, None
         return session or self._login.session()
 
 
-def _patiently(login: Login, listener: Listener | None) -> ImapSession:
+def _patiently(login: Login, listener: Listener | None) -> ImapSession | Pop3Session:
     """Open a session; where the other side only asks for a pause, after that.
 
     Raises:
@@ -207,7 +228,10 @@ def target_account(archive: Archive, named: str | None, *, offline: bool = False
     from waystation.address import parse_account
 
     if named is not None:
-        return parse_account(named) if offline else named_account(named)
+        account = parse_account(named) if offline else named_account(named)
+        if account.protocol == "pop3":
+            raise UsageError("POP3 takes no messages; a target is reached by IMAP.")
+        return account
     targets = archive.transfers.targets()
     if len(targets) == 1:
         return parse_account(targets[0].name)

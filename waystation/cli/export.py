@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +15,7 @@ from waystation.cli.naming import named_account
 from waystation.cli.secrets import PasswordSource
 from waystation.cli.sizes import size_of
 from waystation.cli.text import count_text, size_text
-from waystation.errors import OtherSourceError, UsageError
+from waystation.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +73,14 @@ def _export(
             " Gmail unless said otherwise; 'none' is no ceiling.",
         ),
     ] = None,
+    mix_protocols: Annotated[
+        bool,
+        typer.Option(
+            "--mix-protocols",
+            help="The archive holds mail that came by IMAP, and this is POP3, or the other way"
+            " round; put both together.",
+        ),
+    ] = False,
     largest_message: options.LargestMessage = 1024**3,
     rate: options.Rate = 0,
     timeout: options.Timeout = 120,
@@ -97,7 +106,7 @@ def _export(
         not_flags=tuple(flags.not_flag or ()),
     )
     octets_a_day = _octets_a_day(budget)
-    account, is_new = _account(archive, source, new_source=new_source)
+    account, is_new = _account(archive, source, new_source=new_source, mix=mix_protocols)
     connection = Connection(ca_file, allow_plaintext, timeout, largest_message)
     login = Login.ask(account, passwords, connection, sign_in)
     numbers: dict[str, int] = {}
@@ -114,11 +123,19 @@ def _export(
             try:
                 export(
                     opened,
-                    sessions.source,
+                    partial(sessions.source, opened),
                     account.name,
                     account.key,
                     listener,
-                    Options(accept_emptied, quick, new_source, rate, selection, octets_a_day),
+                    Options(
+                        accept_emptied,
+                        quick,
+                        new_source,
+                        rate,
+                        selection,
+                        octets_a_day,
+                        mix_protocols,
+                    ),
                     result=result,
                 )
             finally:
@@ -131,15 +148,16 @@ def _export(
     return code
 
 
-def _account(archive: Path, named: str | None, *, new_source: bool) -> tuple[Account, bool]:
+def _account(
+    archive: Path, named: str | None, *, new_source: bool, mix: bool
+) -> tuple[Account, bool]:
     """Return the source, and whether the archive has yet to be made."""
-    from store.archive import Archive, read_description
+    from store.archive import Archive, demand_same_source, read_description
 
     if Archive.exists(archive):
         known = read_description(archive)
         account = source_account(known, named)
-        if known.source_key not in (None, account.key) and not new_source:
-            raise OtherSourceError(known.source or "", account.name)
+        demand_same_source(known, account.name, account.key, new_source=new_source, mix=mix)
         return account, False
     # A wrong place shows before a password is asked for.
     Archive.ensure_creatable(archive)

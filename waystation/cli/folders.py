@@ -63,7 +63,7 @@ def _folders(
     if account.protocol != "imap":
         raise UsageError("POP3 knows no folders; name the server by imaps:// or PROVIDER:USER.")
     connection = Connection(ca_file, allow_plaintext, timeout)
-    with Login.ask(account, passwords, connection, sign_in).session() as session:
+    with Login.ask(account, passwords, connection, sign_in).imap_session() as session:
         return _show(listener, session, by_message=sizes)
 
 

@@ -30,8 +30,8 @@ Examples:
 """
 _OF_SOURCE = ("archived", "skipped", "failed")
 _COLUMNS = (
-    "folder", "uidvalidity", "uid", "sha256", "size", "internaldate", "flags", "keywords",
-    "message_id", "state", "reason", "path", "last_seen",
+    "folder", "uidvalidity", "uid", "sha256", "size", "internaldate", "date_from", "flags",
+    "keywords", "message_id", "state", "reason", "path", "last_seen",
 )  # fmt: skip
 _OF_TARGET = ("state", "folder", "uidvalidity", "uid", "lost", "repairs", "passed", "reply")
 
@@ -128,6 +128,7 @@ def _row(message: ArchivedMessage, targets: dict[str, dict[str, Any]]) -> dict[s
         "sha256": message.sha256,
         "size": message.size,
         "internaldate": message.internaldate.isoformat() if message.internaldate else None,
+        "date_from": message.date_from,
         "flags": list(message.flags),
         "keywords": list(message.keywords),
         "message_id": message.message_id,

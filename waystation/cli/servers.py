@@ -77,6 +77,8 @@ def _doctor(
     listener = state.listen("doctor", as_json=as_json, quiet=quiet, debug=debug)
     passwords = PasswordSource(password_env, password_command)
     account = placed(named_account(named), sign_in)
+    if write and account.protocol == "pop3":
+        raise UsageError("POP3 takes no messages: leave --write out.")
     # What is wrong with the options shows before anything is done.
     refuse_passwords(account, passwords)
     if account.takes_tokens_only:

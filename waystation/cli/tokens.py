@@ -53,7 +53,7 @@ def registration_for(account: Account, sign_in: SignIn) -> oauth.Registration:
         )
     domain = user_of(account, sign_in).rpartition("@")[2]
     tenant = sign_in.tenant or cloud.tenant or domain
-    scope = cloud.app_scope if sign_in.is_app_only else cloud.user_scope
+    scope = cloud.app_scope if sign_in.is_app_only else cloud.user_scope_of(account.protocol)
     return oauth.Registration(
         sign_in.client_id,
         _authority(sign_in.authority or cloud.authority, tenant, sign_in.tenant),

@@ -151,7 +151,7 @@ def _with_source(
     listener.expect(
         sum(count for _, reached, _, gone, count, _ in totals if reached == "archived" and not gone)
     )
-    mail_source = stack.enter_context(sessions.source())
+    mail_source = stack.enter_context(sessions.source(archive, is_reading=True))
     return verify(archive, mail_source, listener, compared, deep=deep, selection=selection)
 
 
