@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class TransferState(StrEnum):
-    """Where a message stands on its way into one target (contract.md, The ledger)."""
+    """Where a message stands on its way into one target (docs/commands.md, waystation ledger)."""
 
     PENDING = "pending"
     SENDING = "sending"

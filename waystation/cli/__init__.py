@@ -77,7 +77,7 @@ def _root(
 
 
 def main() -> NoReturn:
-    """Run the command that was typed, and leave with its exit code (contract.md, Exit codes)."""
+    """Run the command that was typed, and leave with its exit code (docs/commands.md)."""
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         # Where the one who started us wants such a signal ignored (nohup), it is.
