@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from store.maildir import parse_name
 from waystation.errors import IndexDamagedError
 from waystation.model import FolderState, SpecialUse
 
@@ -259,9 +258,11 @@ class Index:
 
     def present(self, folder_id: int, uidvalidity: int) -> int:
         """Return how many messages the source is known to hold in the folder."""
+        # Two counts that indexes answer: a condition on last_seen would read every row.
         return self._number(
-            "SELECT count(*) FROM messages WHERE folder_id = ? AND uidvalidity = ?"
-            " AND last_seen IS NULL",
+            "SELECT (SELECT count(*) FROM messages WHERE folder_id = ?1 AND uidvalidity = ?2)"
+            " - (SELECT count(*) FROM messages WHERE folder_id = ?1 AND uidvalidity = ?2"
+            " AND last_seen IS NOT NULL)",
             (folder_id, uidvalidity),
         )
 
@@ -617,12 +618,14 @@ class Index:
 
     def has_other_uidvalidity(self, folder_id: int, uidvalidity: int) -> bool:
         """Whether messages from before the folder was renumbered may still be found in it."""
-        return bool(
+        # Two ranges of an index: ``!=`` would read every row of the folder.
+        return any(
             self._database.row(
-                "SELECT 1 FROM messages WHERE folder_id = ? AND uidvalidity != ?"
+                f"SELECT 1 FROM messages WHERE folder_id = ? AND uidvalidity {side} ?"
                 " AND last_seen IS NULL LIMIT 1",
                 (folder_id, uidvalidity),
             )
+            for side in "<>"
         )
 
     def renumber(self, message_id: int, uidvalidity: int, uid: int) -> None:
@@ -731,18 +734,6 @@ class Index:
             )
         }
         return [found[number] for number in ids if number in found]
-
-    def by_file(self, folder_id: int, file: str) -> ArchivedMessage | None:
-        """Return the message of a folder whose file has this name, or None."""
-        said = parse_name(file.partition("/")[2])
-        if said is None:
-            return None
-        # The name tells the location, and that is what the table can look up.
-        found = self._messages(
-            "WHERE m.folder_id = ? AND m.uidvalidity = ? AND m.uid = ? AND m.file = ?",
-            (folder_id, said.uidvalidity, said.uid, file),
-        )
-        return found[0] if found else None
 
     def recorded(self, folder_id: int) -> Iterator[Recorded]:
         """Yield the archived messages of a folder by location, as their rows stand.

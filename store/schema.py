@@ -47,6 +47,12 @@ def source_ids(db: Database) -> None:
     db.conn.execute(SOURCE_IDS_BY_ID)
 
 
+@migrations()
+def vanished_messages(db: Database) -> None:
+    """How many messages a folder shows is counted without a look at their rows."""
+    db.conn.execute(VANISHED_MESSAGES)
+
+
 FOLDERS = """
 CREATE TABLE folders (
     id INTEGER PRIMARY KEY,
@@ -101,6 +107,11 @@ CREATE INDEX messages_by_date ON messages (folder_id, received)
 SKIPPED_MESSAGES = """
 CREATE INDEX skipped_messages ON messages (folder_id, uidvalidity, reason)
     WHERE state = 'skipped' AND last_seen IS NULL
+""".strip()
+
+VANISHED_MESSAGES = """
+CREATE INDEX vanished_messages ON messages (folder_id, uidvalidity)
+    WHERE last_seen IS NOT NULL
 """.strip()
 
 SOURCE_IDS = """
