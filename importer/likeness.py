@@ -19,7 +19,7 @@ from store.headers import LONGEST_HEAD, decoded
 from waystation.errors import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from importer.mime import Leaf, Likeness
 
@@ -204,16 +204,22 @@ def same_headers(ours: bytes, theirs: bytes) -> tuple[str, ...]:
     difference, nor does a name that only repeats the address. Dates are compared as instants. A
     Message-ID or Date that the archived message lacks may be invented.
     """
-    here = fields_of(ours[:LONGEST_HEAD])
-    there = fields_of(theirs[:LONGEST_HEAD])
-    differing = []
-    for name in ("Message-ID", "Date", "From", "To", "Cc", "Subject"):
-        archived = _value(name, here.get(name.lower().encode(), b""))
-        found = _value(name, there.get(name.lower().encode(), b""))
-        may_be_invented = name in ("Message-ID", "Date") and not archived
-        if archived != found and not may_be_invented:
-            differing.append(name)
-    return tuple(differing)
+    return differing(identity(ours), identity(theirs))
+
+
+def identity(head: bytes) -> Mapping[str, object]:
+    """Return what a header is known by, as it is compared: see ``same_headers``."""
+    fields = fields_of(head[:LONGEST_HEAD])
+    return {name: _value(name, fields.get(name.lower().encode(), b"")) for name in _IDENTIFYING}
+
+
+def differing(ours: Mapping[str, object], theirs: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the names of the fields in which two identities differ: see ``same_headers``."""
+    return tuple(
+        name
+        for name in _IDENTIFYING
+        if ours[name] != theirs[name] and (ours[name] or name not in _MAY_BE_INVENTED)
+    )
 
 
 def _value(name: str, raw: bytes) -> object:
@@ -249,6 +255,10 @@ def _people(text: str) -> object:
     words = _ADDRESS.sub(" ", text).translate(_PUNCTUATION).split()
     return (addresses, words) if addresses or words else ""
 
+
+_IDENTIFYING = ("Message-ID", "Date", "From", "To", "Cc", "Subject")
+
+_MAY_BE_INVENTED = ("Message-ID", "Date")
 
 _ADDRESS = re.compile(r"[^\s<>,;:\"'()\[\]\\@]{1,256}@[^\s<>,;:\"'()\\@]{1,256}")
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from importer.letter import sent_head
-from importer.likeness import same_headers
+from importer.likeness import differing, identity
 from store.headers import parse
 from store.index import received_of
 from store.transfers import TransferState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from importer.house import HouseRules
     from importer.target import LookingTarget
@@ -36,13 +36,9 @@ class Sent:
     """A message that was sent, and lies in the folder perhaps."""
 
     transfer: Transfer
-    head: bytes
+    headers: Headers
+    identity: Mapping[str, object]
     received: int | None
-
-    @property
-    def headers(self) -> Headers:
-        """The headers of what was sent."""
-        return parse(self.head)
 
     @property
     def has_headers(self) -> bool:
@@ -54,6 +50,24 @@ class Sent:
     def vagueness(self) -> tuple[bool, bool]:
         """A key that sorts first what can be told best from others."""
         return self.headers.message_id is None, not self.has_headers
+
+
+class _There:
+    """What lies in the folder, each parsed once: a run may have thousands in doubt."""
+
+    def __init__(self, found: Iterable[Described]) -> None:
+        self._all = {each.message.uid: (each, identity(each.header)) for each in found}
+        self._by_id: dict[object, list[int]] = {}
+        for uid, (_, known_by) in self._all.items():
+            self._by_id.setdefault(known_by["Message-ID"], []).append(uid)
+
+    def candidates(self, message_id: object) -> Iterator[tuple[Described, Mapping[str, object]]]:
+        """Yield what is left of those with this Message-ID; where it is none, of all."""
+        uids = self._by_id.get(message_id, ()) if message_id else list(self._all)
+        return (self._all[uid] for uid in uids if uid in self._all)
+
+    def take(self, found: Described) -> None:
+        del self._all[found.message.uid]
 
 
 def recognise(
@@ -82,18 +96,18 @@ def recognise(
             ),
         )
     }
-    there = {
-        found.message.uid: found
+    there = _There(
+        found
         for found in target.describe(b"%d:*" % lowest)
         # RFC 9051 section 6.4.9: n:* holds the last message, however low its UID is.
         if found.message.uid >= lowest and found.message.uid not in owned
-    }
+    )
     arrived: list[Transfer] = []
     # What has little to be known by fits much: it takes what the others leave.
     for sent in sorted(_sent(archive, asked, house), key=lambda sent: sent.vagueness):
-        found = _pick(sent, there.values())
+        found = _pick(sent, there)
         if found is not None:
-            del there[found.message.uid]
+            there.take(found)
             arrived.append(
                 replace(
                     sent.transfer,
@@ -116,29 +130,29 @@ def _sent(archive: Archive, transfers: list[Transfer], house: HouseRules) -> Ite
     messages = {m.id: m for m in archive.index.some(each.message_id for each in transfers)}
     for transfer in transfers:
         message = messages[transfer.message_id]
-        head = sent_head(archive, message, transfer.repairs, house)
+        head = sent_head(archive, message, transfer.repairs, house) or b""
         date = transfer.internaldate or message.internaldate
-        yield Sent(transfer, head or b"", received_of(date))
+        yield Sent(transfer, parse(head), identity(head), received_of(date))
 
 
-def _pick(sent: Sent, there: Iterable[Described]) -> Described | None:
+def _pick(sent: Sent, there: _There) -> Described | None:
     """Return the message that is this one, or None."""
     has_id, has_headers = sent.headers.message_id is not None, sent.has_headers
     lowest = sent.transfer.uidnext_before or 1
     best: tuple[int, bool, int] | None = None
     picked = None
-    for found in there:
+    for found, known_by in there.candidates(sent.identity["Message-ID"] if has_id else None):
         if found.message.uid < lowest:
             continue
         is_received_then = received_of(found.message.internaldate) == sent.received
-        differing = _IDENTIFYING & set(same_headers(sent.head, found.header))
+        others = _IDENTIFYING & set(differing(sent.identity, known_by))
         if not has_id:
-            differing -= {"Message-ID"}  # which the house may have invented
-        if differing and (not has_id or "Message-ID" in differing):
+            others -= {"Message-ID"}  # which the house may have invented
+        if others and (not has_id or "Message-ID" in others):
             continue
         if not has_headers and not (is_received_then and _is_headless(found)):
             continue
-        rank = (len(differing), not is_received_then, found.message.uid)
+        rank = (len(others), not is_received_then, found.message.uid)
         if best is None or rank < best:
             best, picked = rank, found
     return picked
