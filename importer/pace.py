@@ -118,14 +118,11 @@ class Pace:
         self._budget = _Budget()
         self._messages = 0
         self._mean_octets = 0.0
-        self._mean_seconds = 0.0
-        self._last_taken: float | None = None
         self._throttles: deque[float] = deque()
         self._in_a_row = 0
         self._refusals = 0
         self._pause_began: float | None = None
         self._paused = 0.0
-        self._longest_pause = 0.0
 
     def wait(self, octets: int) -> None:
         """Sleep until a message of so many octets may go; never returns inside a backoff."""
@@ -148,9 +145,6 @@ class Pace:
         self._messages += 1
         share = max(1 / self._messages, 0.02)
         self._mean_octets += (octets - self._mean_octets) * share
-        if self._last_taken is not None:
-            self._mean_seconds += (self._now - self._last_taken - self._mean_seconds) * share
-        self._last_taken = self._now
         if self._units is not None and self._messages % _MESSAGES_AN_ESTIMATE == 0:
             self._budget.estimate()
             self._limit()
@@ -182,10 +176,8 @@ class Pace:
         """Take note that the pause is over, when it is."""
         self._look_at_clock()
         if self._pause_began is not None and self._now >= self._closed_until:
-            pause = self._now - self._pause_began
+            self._paused += self._now - self._pause_began
             self._pause_began = None
-            self._paused += pause
-            self._longest_pause = max(self._longest_pause, pause)
 
     @property
     def rate(self) -> float:
@@ -211,27 +203,6 @@ class Pace:
         """Whether it pays to ask Microsoft's support to lift the throttling for some weeks."""
         self._look_at_clock()
         return self._now < self._lowered_until
-
-    def eta(self, messages: int, octets: int) -> float:
-        """Return the seconds that so many messages will take, pauses like those so far included.
-
-        The share of pauses is measured over twenty of them at least, since the first one comes
-        early and is no sign of the next.
-        """
-        if messages <= 0:
-            return 0.0
-        moving = messages * max(self._interval(octets // messages), self._line(messages, octets))
-        paused = self.paused
-        elapsed = max(self._now, 20 * max(self._longest_pause, paused if not self._paused else 0))
-        share = min(paused / elapsed, 0.95) if elapsed > 0 else 0.0
-        left = max(0.0, self._closed_until - self._now)
-        return left + moving / (1 - share)
-
-    def _line(self, messages: int, octets: int) -> float:
-        """Return the seconds that a message took lately, adapted to another size."""
-        if self._messages < _MESSAGES_AN_ESTIMATE:
-            return 0.0
-        return self._mean_seconds * _cost(octets / messages) / _cost(self._mean_octets)
 
     def _look_at_clock(self) -> None:
         read = self._clock()

@@ -14,7 +14,7 @@ from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from importer.mending.bodies import mend_long_lines, mend_nul
-from importer.mending.envelope import envelope_size, write_envelope
+from importer.mending.envelope import write_envelope
 from importer.mending.headers import disarm_receipts, mend_header
 from importer.mending.line_ends import mend_line_ends
 from importer.mending.output import Output
@@ -28,19 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from importer.inspection import Inspection
-
-__all__ = (
-    "Limits",
-    "Repair",
-    "Step",
-    "envelope_fits",
-    "envelope_size",
-    "further",
-    "is_protected",
-    "needed",
-    "needs_altering",
-    "repaired",
-)
 
 _IN_MEMORY = 1024 * 1024
 
@@ -78,11 +65,6 @@ def is_protected(inspection: Inspection) -> bool:
 def needs_altering(inspection: Inspection, limits: Limits) -> bool:
     """Whether a protected message would have to be altered, so that it is to be wrapped."""
     return is_protected(inspection) and _has_trouble(inspection, limits)
-
-
-def envelope_fits(inspection: Inspection, limits: Limits) -> bool:
-    """Whether the envelope of a message is small enough for the target."""
-    return envelope_size(inspection.size) <= limits.largest
 
 
 def needed(inspection: Inspection, limits: Limits) -> tuple[Step, ...]:

@@ -619,13 +619,13 @@ class Index:
     def has_other_uidvalidity(self, folder_id: int, uidvalidity: int) -> bool:
         """Whether messages from before the folder was renumbered may still be found in it."""
         # Two ranges of an index: ``!=`` would read every row of the folder.
-        return any(
+        return bool(
             self._database.row(
-                f"SELECT 1 FROM messages WHERE folder_id = ? AND uidvalidity {side} ?"
-                " AND last_seen IS NULL LIMIT 1",
+                "SELECT 1 WHERE EXISTS (SELECT 1 FROM messages WHERE folder_id = ?1"
+                " AND uidvalidity < ?2 AND last_seen IS NULL) OR EXISTS (SELECT 1 FROM messages"
+                " WHERE folder_id = ?1 AND uidvalidity > ?2 AND last_seen IS NULL)",
                 (folder_id, uidvalidity),
             )
-            for side in "<>"
         )
 
     def renumber(self, message_id: int, uidvalidity: int, uid: int) -> None:

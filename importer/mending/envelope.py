@@ -23,8 +23,6 @@ _LONGEST = 900
 """Octets of a field's value in an envelope."""
 
 _READ = 8 * 1024
-_OVERHEAD = 7 * 1024
-"""More octets than everything in an envelope has but for the base64: six fields and a text."""
 
 _CONTROLS = re.compile(rb"[\x00-\x20\x7f]+")
 
@@ -36,12 +34,6 @@ and open it in a mail program.
 
 SHA-256 of the attachment: %s
 """.replace(b"\n", b"\r\n")
-
-
-def envelope_size(size: int) -> int:
-    """Return how many octets the envelope of a message of this size has at most."""
-    encoded = (size + 2) // 3 * 4
-    return encoded + (encoded + 75) // 76 * 2 + _OVERHEAD
 
 
 def write_envelope(source: Source, output: Output, longest: int) -> None:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 
 from importer.inspection import Inspection, inspect
-from importer.repair import Limits, Repair, Step, repaired
+from importer.repair import Limits, Step, repaired
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from email.message import Message
+
+    from store.transfers import Repair
 
 TIGHT = Limits(longest_line=500)
 """Lines that are too long are short enough here to be made by the thousand."""

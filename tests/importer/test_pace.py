@@ -252,27 +252,6 @@ def test_many_throttles_in_an_hour_lower_the_pace_for_the_day() -> None:
     assert pace.throttles == 0
 
 
-def test_the_estimate_knows_size_pace_and_pauses() -> None:
-    time = Time()
-    pace = Pace(PaceLimits(most=2), time.clock, time.sleep)
-    assert pace.eta(0, 0) == 0
-    assert pace.eta(1000, 1_000_000) == pytest.approx(500)
-    assert pace.eta(1, 2_500_000) == pytest.approx(10)
-    for _ in range(150):
-        pace.wait(1000)
-        pace.taken(1000)
-
-    calm = pace.eta(1000, 1_000_000)
-    told = pace.throttled(300)
-    while_paused = pace.eta(1000, 1_000_000)
-    time.sleep(told)
-    pace.resumed()
-
-    assert calm == pytest.approx(500, rel=0.02)
-    assert while_paused >= calm + 300
-    assert pace.eta(1000, 1_000_000) > calm
-
-
 @given(
     steps=st.lists(
         st.tuples(

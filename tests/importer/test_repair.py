@@ -15,8 +15,6 @@ from importer.inspection import inspect
 from importer.repair import (
     Limits,
     Step,
-    envelope_fits,
-    envelope_size,
     further,
     needed,
     needs_altering,
@@ -115,13 +113,6 @@ def test_signed_mail_is_otherwise_touched_in_its_header_and_line_ends_alone() ->
     assert not needs_altering(found, USUAL)
     assert needed(found, USUAL) == (Step.LINE_ENDS, Step.RECEIPTS)
     assert further(found, USUAL) == ((Step.ENVELOPE,),)
-
-
-def test_the_size_of_an_envelope_is_known_before_it_is_made() -> None:
-    found = look(HEAD + b"\r\n" + b"x\r\n" * 2000)
-
-    assert envelope_fits(found, Limits(largest=envelope_size(found.size)))
-    assert not envelope_fits(found, Limits(largest=envelope_size(found.size) - 1))
 
 
 # Line ends and receipts
