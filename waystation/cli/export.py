@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from waystation.cli import choosing, options, state
+from waystation.cli import choosing, options
 from waystation.cli.connect import Login, Sessions, source_account
 from waystation.cli.naming import named_account
-from waystation.cli.secrets import PasswordSource
 from waystation.cli.sizes import size_of
 from waystation.cli.text import count_text, size_text
 from waystation.errors import UsageError
@@ -41,10 +40,7 @@ def register(app: typer.Typer) -> None:
 def _export(
     archive: options.ArchivePath,
     source: options.From = None,
-    password_env: options.PasswordEnv = None,
-    password_command: options.PasswordCommand = None,
-    ca_file: options.CaFile = None,
-    allow_plaintext: options.AllowPlaintext = False,
+    reach: options.Reach = options.USUAL_REACH,
     accept_emptied: Annotated[
         bool,
         typer.Option(
@@ -83,11 +79,8 @@ def _export(
     ] = False,
     largest_message: options.LargestMessage = 1024**3,
     rate: options.Rate = 0,
-    timeout: options.Timeout = 120,
     sign_in: options.SignIn = options.NO_SIGN_IN,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    voice: options.Voice = options.USUAL_VOICE,
 ) -> int:
     """Stage one: archive a mailbox. Run again, it fetches what is new.
 
@@ -96,10 +89,9 @@ def _export(
     """
     from export.run import Exported, Options, export, totals
     from store.archive import Archive
-    from waystation.imap import Connection
 
-    listener = state.listen("export", as_json=as_json, quiet=quiet, debug=debug)
-    passwords = PasswordSource(password_env, password_command)
+    listener = voice.listener("export")
+    passwords = reach.passwords
     selection = replace(
         chosen.selection(),
         flags=tuple(flags.flag or ()),
@@ -107,7 +99,7 @@ def _export(
     )
     octets_a_day = _octets_a_day(budget)
     account, is_new = _account(archive, source, new_source=new_source, mix=mix_protocols)
-    connection = Connection(ca_file, allow_plaintext, timeout, largest_message)
+    connection = replace(reach.connection, largest_message=largest_message)
     login = Login.ask(account, passwords, connection, sign_in)
     numbers: dict[str, int] = {}
     result = Exported()

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from waystation.cli import options, state
+from waystation.cli import options
 from waystation.cli.connect import Login
 from waystation.cli.naming import named_account
-from waystation.cli.secrets import PasswordSource
 from waystation.cli.text import count_text, size_text
 from waystation.errors import RefusedError, UnusableFolderError, UsageError, plain
 
@@ -41,29 +40,20 @@ def _folders(
             help="Where the server keeps no count of octets, ask for each message's size.",
         ),
     ] = False,
-    password_env: options.PasswordEnv = None,
-    password_command: options.PasswordCommand = None,
-    ca_file: options.CaFile = None,
-    allow_plaintext: options.AllowPlaintext = False,
-    timeout: options.Timeout = 120,
+    reach: options.Reach = options.USUAL_REACH,
     sign_in: options.SignIn = options.NO_SIGN_IN,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    voice: options.Voice = options.USUAL_VOICE,
 ) -> int:
     """Show each folder of a mailbox: its name, what it is for, messages, octets. Changes nothing.
 
     Exit code 3 where the server does not say how many messages a folder has.
     """
-    from waystation.imap import Connection
-
-    listener = state.listen("folders", as_json=as_json, quiet=quiet, debug=debug)
-    passwords = PasswordSource(password_env, password_command)
+    listener = voice.listener("folders")
+    passwords = reach.passwords
     account = named_account(named)
     if account.protocol != "imap":
         raise UsageError("POP3 knows no folders; name the server by imaps:// or PROVIDER:USER.")
-    connection = Connection(ca_file, allow_plaintext, timeout)
-    with Login.ask(account, passwords, connection, sign_in).imap_session() as session:
+    with Login.ask(account, passwords, reach.connection, sign_in).imap_session() as session:
         return _show(listener, session, by_message=sizes)
 
 

@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from waystation.cli import choosing, house, options, state
+from waystation.cli import choosing, house, options
 from waystation.cli.connect import Login, Sessions, target_account
 from waystation.cli.folder_map import FolderMapFile, read_folder_map, tell_unknown
-from waystation.cli.secrets import PasswordSource
 from waystation.cli.text import count_text, duration_text, size_text
 
 _IMPORT = """\
@@ -42,15 +41,9 @@ def _import(
     rate: options.RateOfProvider = None,
     chosen: choosing.Chosen = choosing.ALL,
     treatment: house.House = house.USUAL,
-    password_env: options.PasswordEnv = None,
-    password_command: options.PasswordCommand = None,
-    ca_file: options.CaFile = None,
-    allow_plaintext: options.AllowPlaintext = False,
-    timeout: options.Timeout = 120,
+    reach: options.Reach = options.USUAL_REACH,
     sign_in: options.SignIn = options.NO_SIGN_IN,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    voice: options.Voice = options.USUAL_VOICE,
 ) -> int:
     """Stage two: replay the archive into a server. Run again, it goes on where it stopped.
 
@@ -60,21 +53,19 @@ def _import(
     from importer.job import Options, totals
     from importer.run import replay
     from store.archive import Archive
-    from waystation.imap import Connection
 
-    listener = state.listen("import", as_json=as_json, quiet=quiet, debug=debug)
-    passwords = PasswordSource(password_env, password_command)
+    listener = voice.listener("import")
+    passwords = reach.passwords
     wishes = read_folder_map(folder_map)
     selection = chosen.selection()
     rules = treatment.rules(rate)
-    connection = Connection(ca_file, allow_plaintext, timeout)
     numbers: dict[str, int] = {}
     with ExitStack() as stack:
         opened = stack.enter_context(Archive.write(archive, "import"))
         account = target_account(opened, to)
         tell_unknown(opened, wishes, listener)
         # Only where somebody lets us in is it remembered as a target.
-        login = Login.ask(account, passwords, connection, sign_in)
+        login = Login.ask(account, passwords, reach.connection, sign_in)
         sessions = stack.enter_context(Sessions(login, listener))
         target = opened.transfers.target(account.name, account.key)
         with opened.run("import", account.name, numbers):

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from waystation.cli import state
+from waystation.cli.secrets import PasswordSource
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from waystation.cli.output import Listener
+    from waystation.imap import Connection
 
 ArchivePath = Annotated[
     Path, typer.Argument(metavar="ARCHIVE", help="The archive's directory.", show_default=False)
@@ -104,6 +110,53 @@ Debug = Annotated[
     bool,
     typer.Option("--debug", help="Show the conversation with the server, secrets struck out."),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The options of every command that connects: the password, TLS, and how long to wait."""
+
+    password_env: PasswordEnv = None
+    password_command: PasswordCommand = None
+    ca_file: CaFile = None
+    allow_plaintext: AllowPlaintext = False
+    timeout: Timeout = 120
+
+    @property
+    def passwords(self) -> PasswordSource:
+        """Where the password comes from.
+
+        Raises:
+            UsageError: two places were named.
+        """
+        return PasswordSource(self.password_env, self.password_command)
+
+    @property
+    def connection(self) -> Connection:
+        """How to connect."""
+        # Loaded late: whoever asks for help needs no TLS.
+        from waystation.imap import Connection
+
+        return Connection(self.ca_file, self.allow_plaintext, self.timeout)
+
+
+USUAL_REACH = Reach()
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """The options that say what is told, and to whom."""
+
+    as_json: Json = False
+    quiet: Quiet = False
+    debug: Debug = False
+
+    def listener(self, command: str) -> Listener:
+        """Return the listener of a command, which begins with it."""
+        return state.listen(command, as_json=self.as_json, quiet=self.quiet, debug=self.debug)
+
+
+USUAL_VOICE = Voice()
 
 
 @dataclass(frozen=True, slots=True)

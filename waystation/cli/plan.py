@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from waystation.cli import choosing, house, options, state
+from waystation.cli import choosing, house, options
 from waystation.cli.connect import Login, Sessions, known_target, placed, target_account
 from waystation.cli.folder_map import UNKNOWN, FolderMapFile, read_folder_map
-from waystation.cli.secrets import PasswordSource
 from waystation.cli.text import cell, count_text, duration_text, json_line, rate_text, size_text
 from waystation.errors import UsageError, plain
 
@@ -100,15 +99,9 @@ def _plan(
     rate: options.RateOfProvider = None,
     chosen: choosing.Chosen = choosing.ALL,
     treatment: house.House = house.USUAL,
-    password_env: options.PasswordEnv = None,
-    password_command: options.PasswordCommand = None,
-    ca_file: options.CaFile = None,
-    allow_plaintext: options.AllowPlaintext = False,
-    timeout: options.Timeout = 120,
+    reach: options.Reach = options.USUAL_REACH,
     sign_in: options.SignIn = options.NO_SIGN_IN,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    voice: options.Voice = options.USUAL_VOICE,
 ) -> int:
     """Show what import would do: where folders go and why, what is to be sent. Sends nothing.
 
@@ -118,16 +111,14 @@ def _plan(
     from importer.excluded import choice_of
     from importer.plan import folder_map as plan_folders
     from store.archive import Archive
-    from waystation.imap import Connection
 
-    if as_json and format is not None:
+    if voice.as_json and format is not None:
         raise UsageError("--json and --format are two things; leave one out.")
-    listener = state.listen("plan", as_json=as_json, quiet=quiet, debug=debug)
-    passwords = PasswordSource(password_env, password_command)
+    listener = voice.listener("plan")
+    passwords = reach.passwords
     wishes = read_folder_map(folder_map)
     selection = chosen.selection()
     rules = treatment.rules(rate)
-    connection = Connection(ca_file, allow_plaintext, timeout)
     with ExitStack() as stack:
         opened = stack.enter_context(Archive.read(archive))
         account = placed(target_account(opened, to, offline=offline), sign_in)
@@ -137,7 +128,7 @@ def _plan(
         if offline:
             there = _assumed(opened, target, is_exchange=is_exchange)
         else:
-            login = Login.ask(account, passwords, connection, sign_in)
+            login = Login.ask(account, passwords, reach.connection, sign_in)
             sessions = stack.enter_context(Sessions(login, listener))
             is_exchange = sessions.is_exchange
             mail_target = stack.enter_context(sessions.target())

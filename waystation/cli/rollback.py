@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from waystation.cli import house, options, state
+from waystation.cli import house, options
 from waystation.cli.connect import Login, Sessions, known_target, target_account
-from waystation.cli.secrets import PasswordSource
 from waystation.cli.text import count_text
 from waystation.errors import UsageError, plain
 
@@ -41,15 +40,9 @@ def _rollback(
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask; remove what is shown at once.")
     ] = False,
-    password_env: options.PasswordEnv = None,
-    password_command: options.PasswordCommand = None,
-    ca_file: options.CaFile = None,
-    allow_plaintext: options.AllowPlaintext = False,
-    timeout: options.Timeout = 120,
+    reach: options.Reach = options.USUAL_REACH,
     sign_in: options.SignIn = options.NO_SIGN_IN,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    voice: options.Voice = options.USUAL_VOICE,
 ) -> int:
     """Remove from a target exactly the messages that this archive's ledger put there.
 
@@ -60,12 +53,10 @@ def _rollback(
     from importer.lasting import LastingTarget
     from importer.rollback import remove, survey
     from store.archive import Archive
-    from waystation.imap import Connection
     from waystation.retry import Patience
 
-    listener = state.listen("rollback", as_json=as_json, quiet=quiet, debug=debug)
-    passwords = PasswordSource(password_env, password_command)
-    connection = Connection(ca_file, allow_plaintext, timeout)
+    listener = voice.listener("rollback")
+    passwords = reach.passwords
     if not yes and not sys.stdin.isatty():
         raise UsageError("there is nobody to ask; --yes removes without asking.")
     with ExitStack() as stack:
@@ -74,7 +65,7 @@ def _rollback(
         target = known_target(opened, account)
         if target is None:
             raise UsageError(f"nothing of this archive was ever sent to {plain(account.name)}.")
-        login = Login.ask(account, passwords, connection, sign_in)
+        login = Login.ask(account, passwords, reach.connection, sign_in)
         sessions = stack.enter_context(Sessions(login, listener))
         lasting = LastingTarget(sessions.target, listener, Patience(listener))
         mail_target = stack.enter_context(lasting)
