@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from store.index import SkippedMessage
 from store.maildir import READ
+from waystation.imap import decoded_name
 from waystation.model import SpecialUse
 from waystation.wire import members, uid_sets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from export.source import MailSource
     from store.archive import Archive
@@ -31,6 +33,7 @@ ELSEWHERE = "it lies in another folder too"
 """Why a message is skipped in a folder that only shows what lies in others."""
 
 _MESSAGES_A_COMMAND = 1000
+_MOST_LABELS = 20
 _BLOCK = 1024 * 1024
 
 
@@ -52,6 +55,29 @@ def turn(folder: ArchivedFolder) -> int:
     return {SpecialUse.ALL: 1, SpecialUse.FLAGGED: 2}.get(folder.special_use or SpecialUse.INBOX, 0)
 
 
+class Unlisted:
+    """The labels that the source keeps from IMAP: All Mail has their messages, and no folder."""
+
+    def __init__(self, listed: Collection[bytes]) -> None:
+        self._listed = listed
+        self._messages: Counter[bytes] = Counter()
+
+    def see(self, labels: tuple[bytes, ...]) -> None:
+        """Count the labels of a message; those with a backslash are Gmail's own."""
+        unlisted = {each for each in labels if not each.startswith(b"\\")}.difference(self._listed)
+        self._messages.update(unlisted)
+
+    @property
+    def sentences(self) -> list[str]:
+        """What to tell of the commonest of them."""
+        return [
+            f"{count:,} messages bear the label {decoded_name(label)}, which Gmail does not show by"
+            " IMAP: they are archived, and the label is not. Tick 'Show in IMAP' (Settings >"
+            " Labels) and run the same command again"
+            for label, count in self._messages.most_common(_MOST_LABELS)
+        ]
+
+
 def take_from_archive(
     archive: Archive,
     source: MailSource,
@@ -60,16 +86,20 @@ def take_from_archive(
     missing: array[int],
     written: frozenset[int],
     take: Callable[[RemoteMessage, Draft, str], None],
+    seen: Callable[[tuple[bytes, ...]], None],
 ) -> array[int]:
     """Take missing messages of the open folder from the archive; return the UIDs to be fetched.
 
-    ``take`` gets each that lies there already, as a finished draft with its sha256.
+    ``take`` gets each that lies there already, as a finished draft with its sha256; ``seen`` the
+    labels of each.
     """
     left = array("Q")
     archive.index.unsettle(folder.id)
     for group in uid_sets(missing, _MESSAGES_A_COMMAND):
         waiting = dict.fromkeys(members(group))
         identified = [each for each in source.identify(group) if each.message.uid in waiting]
+        for each in identified:
+            seen(each.labels)
         if shows_others(folder):
             # Of what a run that was cut off has left, no file is to be without its row.
             unwritten = [each for each in identified if each.message.uid not in written]

@@ -15,7 +15,15 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from export.budget import GMAIL_BUDGET, Budget, OutOfBudgetError
-from export.labels import ELSEWHERE, is_label, remember_ids, shows_others, take_from_archive, turn
+from export.labels import (
+    ELSEWHERE,
+    Unlisted,
+    is_label,
+    remember_ids,
+    shows_others,
+    take_from_archive,
+    turn,
+)
 from export.plan import (
     Difference,
     Emptied,
@@ -239,6 +247,7 @@ class _Run:
     _guesses: dict[int, int] = field(default_factory=dict)
     _choice: Choice = field(default_factory=Choice)
     _has_ids: bool = False
+    _wire_names: frozenset[bytes] = frozenset()
     _budget: Budget | None = None
     """What may be fetched; None before a source is known."""
     _known_again: set[int] = field(default_factory=set)
@@ -278,6 +287,7 @@ class _Run:
                 self.archive.description.source or "the server", "it lists no folder"
             )
         folders = [folder for folder in listed if folder.is_selectable]
+        self._wire_names = frozenset(folder.wire_name for folder in listed)
         self._note_vanished_folders(folders)
         self._choose(folders)
         self.result.folders = len(folders)
@@ -547,9 +557,20 @@ class _Run:
             self._commit_if_due()
 
         self._commit()  # so that all that was fetched before is found
-        return take_from_archive(
-            self.archive, source, archived, folder.uidvalidity, missing, written, take
+        unlisted = Unlisted(self._wire_names)
+        left = take_from_archive(
+            self.archive,
+            source,
+            archived,
+            folder.uidvalidity,
+            missing,
+            written,
+            take,
+            unlisted.see,
         )
+        for sentence in unlisted.sentences if self._shows_others(archived) else ():
+            self.progress.note(archived.name, sentence)
+        return left
 
     def _note_vanished(self, folder: _Folder, found: Difference) -> None:
         """Record what is there no more: after the fetch, which may find it under another name."""

@@ -455,7 +455,7 @@ class ImapSession:
         """Whether two names are one folder; to Exchange, names that differ in case are."""
         if one == other or not self.is_exchange:
             return one == other
-        return _decoded(one).casefold() == _decoded(other).casefold()
+        return decoded_name(one).casefold() == decoded_name(other).casefold()
 
     def uids(self, criteria: bytes = b"ALL") -> list[int]:
         """Return the UIDs in the open folder that meet IMAP search criteria, ascending."""
@@ -575,7 +575,7 @@ def _folder(tokens: list[Token]) -> Folder | None:
     wire_name = b"NIL" if tokens[2] is None else tokens[2]
     if not isinstance(wire_name, bytes) or not wire_name:
         return None  # the root, which is no folder
-    name = _decoded(wire_name)
+    name = decoded_name(wire_name)
     levels = tuple(name.split(delimiter)) if delimiter else (name,)
     if len(levels) > 1 and levels[-1] == "":
         levels = levels[:-1]  # some servers end the name of a folder that only has children so
@@ -606,8 +606,8 @@ def _told_apart(folders: list[Folder]) -> list[Folder]:
     ]
 
 
-def _decoded(wire_name: bytes) -> str:
-    """Return a name out of modified UTF-7, or UTF-8, or else the octets as they are."""
+def decoded_name(wire_name: bytes) -> str:
+    """Return a folder's name out of modified UTF-7, or UTF-8, or else the octets as they are."""
     if wire_name.isascii():
         with suppress(UnicodeError, ValueError):
             name = imap_utf7.decode(wire_name)
@@ -663,7 +663,7 @@ def _personal(tokens: list[Token]) -> Namespace | None:
     match tokens:
         case [[[bytes(prefix), (bytes() | None) as delimiter, *_], *_], *foreign]:
             mark = _delimiter(delimiter)
-            levels = _decoded(prefix).split(mark) if mark else [_decoded(prefix)]
+            levels = decoded_name(prefix).split(mark) if mark else [decoded_name(prefix)]
             others = tuple(other for other in _prefixes(foreign) if other and other != prefix)
             return Namespace(tuple(level for level in levels if level), mark, others)
         case _:

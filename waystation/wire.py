@@ -113,6 +113,9 @@ class Identified:
     source_id: str
     size: int | None
     """RFC822.SIZE in octets; None where it is missing."""
+    labels: tuple[bytes, ...] = ()
+    """Names of the labels that it bears besides the open folder, as they are on the wire; those
+    of the server's own begin with a backslash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,8 +336,8 @@ class Wire:
                 yield Described(fetched.message, -1 if size is None else size, b"")
 
     def identify(self, uids: bytes) -> Iterator[Identified]:
-        """Fetch flags, INTERNALDATE, size and Gmail's X-GM-MSGID of each message of a UID set."""
-        items = b" (UID FLAGS INTERNALDATE RFC822.SIZE X-GM-MSGID)"
+        """Fetch what Gmail knows a message by, each of a UID set: X-GM-MSGID and X-GM-LABELS."""
+        items = b" (UID FLAGS INTERNALDATE RFC822.SIZE X-GM-MSGID X-GM-LABELS)"
         for name, tokens in self.untagged(b"UID FETCH " + uids + items):
             fetched: Fetched[Body] | None = _fetched(tokens) if name == b"FETCH" else None
             if fetched is None:
@@ -344,7 +347,10 @@ class Wire:
             source_id = number(values.get(b"X-GM-MSGID"), 2**64 - 1)
             if source_id is not None:
                 size = number(values.get(b"RFC822.SIZE"), _LARGEST_MODSEQ)
-                yield Identified(fetched.message, str(source_id), size)
+                told = values.get(b"X-GM-LABELS")
+                words = told if isinstance(told, list) else ()
+                labels = tuple(word for word in words if isinstance(word, bytes))
+                yield Identified(fetched.message, str(source_id), size, labels)
 
     def send_append(
         self,

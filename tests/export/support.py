@@ -36,12 +36,16 @@ class Heard(Silent):
 
     alarms: list[tuple[str, str]] = field(default_factory=list)
     problems: list[tuple[str, int | None, str]] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     expected: list[int] = field(default_factory=list)
     done: int = 0
 
     def alarm(self, folder: str, text: str) -> None:
         self.alarms.append((folder, text))
+
+    def note(self, folder: str, text: str) -> None:
+        self.notes.append((folder, text))
 
     def problem(self, folder: str, uid: int | None, text: str) -> None:
         self.problems.append((folder, uid, text))

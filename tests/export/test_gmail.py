@@ -131,6 +131,29 @@ def test_all_mail_holds_only_what_lies_nowhere_else(stage: Stage, source: Memory
     assert states(stage)[ALL] == {"archived": 1, "skipped": 2}
 
 
+def test_a_label_that_imap_does_not_show_is_named_with_what_to_do(tmp_path: Path) -> None:
+    mailboxes = Mailboxes({"alice": "secret"})
+    user = gmail(mailboxes)
+    hidden = user.create("Größe/Nicht gezeigt")
+    hidden.is_listed = False
+    for number in (1, 2):
+        put(user, number, "Größe/Nicht gezeigt")
+    put(user, 3, "INBOX", "Work")
+    with ImapServer(mailboxes, gmail=True) as server:
+        stage = Stage(tmp_path / "archive", connector(server.port))
+        stage.run()
+        (told,) = stage.heard.notes
+
+        hidden.is_listed = True
+        result = stage.run()
+
+    assert told[0] == ALL
+    assert told[1].startswith("2 messages bear the label Größe/Nicht gezeigt, which Gmail does not")
+    assert (result.fetched, result.linked) == (0, 2)
+    assert len(stage.bodies("Größe/Nicht gezeigt")) == 2
+    assert states(stage)[ALL] == {"archived": 2, "skipped": 1}
+
+
 def test_a_star_is_a_flag_and_no_place_of_its_own(
     stage: Stage, source: MemorySource, alice: FakeUser
 ) -> None:

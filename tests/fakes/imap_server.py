@@ -859,6 +859,7 @@ class _Session:
         matching = [self._pattern(reference + pattern) for pattern in patterns]
         for folder in self._owner.folders:
             is_wanted = self._is_special(folder) or b"SPECIAL-USE" not in only
+            is_wanted &= folder.is_listed
             is_wanted &= folder.is_subscribed or b"SUBSCRIBED" not in only
             name = self._name_of(folder)
             if is_wanted and any(pattern.fullmatch(name) for pattern in matching):

@@ -56,6 +56,8 @@ class FakeFolder:
     """The name to put on the wire instead of the encoded one, for names no encoder makes."""
     permanent_flags: tuple[str, ...] = (*SYSTEM_FLAGS, "\\*")
     is_subscribed: bool = True
+    is_listed: bool = True
+    """Whether LIST tells of it; of a label it does not where the user wants it so."""
     messages: list[FakeMessage] = field(default_factory=list)
     uidnext: int = 1
     highestmodseq: int = 1

@@ -91,6 +91,7 @@ class MemorySource:
                 tuple(sorted(attribute.lower() for attribute in folder.attributes)),
             )
             for folder in self.user.folders
+            if folder.is_listed
         ]
 
     def states(self, folders: Iterable[Folder]) -> dict[bytes, FolderState]:
@@ -138,7 +139,13 @@ class MemorySource:
     def identify(self, uids: bytes) -> Iterator[Identified]:
         for message in self._chosen(uids):
             size = len(message.body)
-            yield Identified(_remote(message), str(message.gmail_id), size)
+            labels = tuple(
+                encode_name("/".join(folder.levels))
+                for folder in self.user.folders
+                if folder is not self._folder
+                and any(each.gmail_id == message.gmail_id for each in folder.messages)
+            )
+            yield Identified(_remote(message), str(message.gmail_id), size, labels)
 
     def fetch(
         self, sets: Iterable[bytes], new_body: Callable[[int], B], depth: int
