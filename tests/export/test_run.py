@@ -395,6 +395,50 @@ def test_a_message_that_comes_twice_is_archived_once(
     assert len(list(export.files())) == 5
 
 
+def test_uids_that_do_not_ascend_are_each_archived_once(
+    server: ImapServer, inbox: FakeFolder, stage: Callable[[ImapServer], Stage]
+) -> None:
+    server.script.fetch.reverse = True
+    inbox.messages.reverse()
+    for message in inbox.messages:
+        message.uid *= 10
+    inbox.uidnext = 51
+    run = stage(server)
+    run.run()
+    assert run.bodies("INBOX") == dict(zip(inbox.uids, inbox.bodies, strict=True))
+
+    # Against RFC 9051 section 2.3.1.1: a new message below those that were there before.
+    late = inbox.append(mail("late"))
+    late.uid = 25
+    again = run.run()
+
+    assert (again.new, again.vanished, again.alarms) == (1, 0, 0)
+    assert run.bodies("INBOX") == dict(zip(inbox.uids, inbox.bodies, strict=True))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'* ESEARCH (TAG "A1") UID ALL 1:3',
+        b'* ESEARCH (TAG "zz") UID MIN 9 MAX 3 COUNT 99999999999 ALL 7,1:4000000000',
+        b"* ESEARCH UID",
+    ],
+)
+def test_an_esearch_that_nobody_asked_for_is_no_answer(
+    server: ImapServer, inbox: FakeFolder, stage: Callable[[ImapServer], Stage], line: bytes
+) -> None:
+    server.script.fetch.interleave = [line]
+    server.script.search_omit = {4}
+    run = stage(server)
+
+    result = run.run()
+    inbox.append(mail())
+    again = run.run()
+
+    assert (result.new, again.new, again.vanished, again.alarms) == (5, 1, 0, 0)
+    assert run.bodies("INBOX") == dict(zip(inbox.uids, inbox.bodies, strict=True))
+
+
 def test_two_messages_under_one_uid_are_an_alarm_and_the_first_stays(
     modern: ImapServer, inbox: FakeFolder, stage: Callable[[ImapServer], Stage]
 ) -> None:

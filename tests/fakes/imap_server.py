@@ -162,6 +162,8 @@ class FetchFaults:
     """UIDs that are left out without a word."""
     twice: set[int] = field(default_factory=set)
     """UIDs that are sent two times."""
+    reverse: bool = False
+    """Sends the last message first."""
     only: set[int] | None = None
     """The UIDs that the fields below concern; None for all."""
     reverse_items: bool = False
@@ -1083,7 +1085,7 @@ class _Session:
         faults = self._script.fetch
         left_out = faults.omit | self._script.hidden
         interleaved = list(faults.interleave)
-        for number, message in targets:
+        for number, message in reversed(targets) if faults.reverse else targets:
             if message.uid in left_out or message.modseq <= (changed_since or 0):
                 continue
             for _ in range(2 if message.uid in faults.twice else 1):

@@ -221,7 +221,8 @@ def astring(data: bytes) -> bytes:
 
 
 def choose(sequence_set: bytes, numbers: Sequence[int]) -> list[int]:
-    """Return those of the ascending numbers that a sequence set names."""
+    """Return those of the numbers that a sequence set names, ascending."""
+    numbers = sorted(numbers)  # no server should need it, and one is played that does
     largest = numbers[-1] if numbers else 0
     chosen: set[int] = set()
     for part in sequence_set.split(b","):
