@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, Generic, Self, cast
 from waystation.errors import (
     MessageTooLargeError,
     RefusedError,
-    SessionExpiredError,
     SignInError,
     WaystationError,
     plain,
 )
 from waystation.mends import refused_session
-from waystation.stream import open_stream
+from waystation.session import Session
 from waystation.wire import LARGEST_MESSAGE, B
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from waystation.address import Account
-    from waystation.imap import Connection
+    from waystation.session import Connection
     from waystation.signin import Credential
     from waystation.stream import Stream
     from waystation.token import Token, TokenSource
@@ -119,7 +118,7 @@ class _Client(poplib.POP3):
         return cast("socket.socket", self._waystation_socket)
 
 
-class Pop3Session:
+class Pop3Session(Session):
     """One signed-in connection. A context manager; use from one thread."""
 
     def __init__(
@@ -131,81 +130,36 @@ class Pop3Session:
         token: Token | None = None,
         source: TokenSource | None = None,
     ) -> None:
-        self.account = account
-        self._stream = stream
+        super().__init__(account, stream, token, source)
         self._client = client
         self._largest = largest_message
-        self._token = token
-        self._source = source
         # Asked again: what a server says it can differs before and after the sign-in.
         self._capabilities = _capabilities(stream, client)
         self._is_pipelined = "PIPELINING" in self._capabilities
         self._has_proven_sizes = False
 
     @classmethod
-    def open(cls, account: Account, credential: Credential, connection: Connection) -> Self:
-        """Connect, encrypt and sign in, by a password or with a token.
-
-        A token that was kept from earlier and is not taken is replaced once by a new one.
-
-        Raises:
-            UnreachableError, CertificateError, NoEncryptionError: no connection comes about.
-            SignInError: the server does not take this user and password, or this token.
-            RefusedError: it cannot let us in at the moment; ``retriable``.
-            IdentityBusyError: there is no token to be had at the moment.
-            ProtocolError, ConnectionLostError: what answers is no POP3 server, or hangs up.
-        """
-        if isinstance(credential, str):
-            return cls._open(account, credential, None, connection)
-        token = credential.token()
-        try:
-            return cls._open(account, credential, token, connection)
-        except SessionExpiredError:
-            credential.discard(token)
-            raise
-        except SignInError:
-            credential.discard(token)
-            if token.is_fresh:
-                raise
-        return cls._open(account, credential, credential.token(), connection)
-
-    @classmethod
-    def _open(
-        cls, account: Account, credential: Credential, token: Token | None, connection: Connection
+    def _begin(
+        cls,
+        account: Account,
+        stream: Stream,
+        credential: Credential,
+        token: Token | None,
+        connection: Connection,
     ) -> Self:
-        stream = open_stream(
-            account,
-            ca_file=connection.ca_file,
-            allow_plaintext=connection.allow_plaintext,
-            timeout=connection.timeout,
-            way=connection.way,
-        )
+        with _errors_of(stream, "connecting"):
+            client = _Client(stream)
+        offered = _capabilities(stream, client)
         try:
-            with _errors_of(stream, "connecting"):
-                client = _Client(stream)
-            offered = _capabilities(stream, client)
-            try:
-                if isinstance(credential, str):
-                    _by_password(stream, client, account, credential, offered)
-                elif token is not None:
-                    _by_token(stream, account, credential, token)
-            except RefusedError as error:
-                error.backoff = error.backoff or _pause(error.reply, offered)
-                raise
-            source = None if isinstance(credential, str) else credential
-            return cls(account, stream, client, connection.largest_message, token, source)
-        except BaseException:
-            stream.close()
+            if isinstance(credential, str):
+                _by_password(stream, client, account, credential, offered)
+            elif token is not None:
+                _by_token(stream, account, credential, token)
+        except RefusedError as error:
+            error.backoff = error.backoff or _pause(error.reply, offered)
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.drop()
+        source = None if isinstance(credential, str) else credential
+        return cls(account, stream, client, connection.largest_message, token, source)
 
     def close(self) -> None:
         """Take back every mark for deletion, say goodbye and close.
@@ -225,17 +179,6 @@ class Pop3Session:
                     self._client.rset()
                     self._client.quit()
         self.drop()
-
-    def drop(self) -> None:
-        """Close without a word: the connection is broken, or its state unknown."""
-        self._stream.close()
-
-    @property
-    def must_renew(self) -> bool:
-        """Whether the token is about to expire."""
-        if self._source is None or self._token is None:
-            return False
-        return self._source.must_renew(self._token)
 
     def has(self, capability: str) -> bool:
         """Whether the server announced this capability."""

@@ -19,10 +19,10 @@ from tests.export.support import Pop3, pop3_stage
 from tests.fakes.pop3_server import Mail, Pop3Server
 from waystation.address import parse_account
 from waystation.errors import OtherProtocolError, OtherSourceError, ProtocolError, RefusedError
-from waystation.imap import Connection
 from waystation.pop3 import Pop3Session
 from waystation.progress import Silent
 from waystation.selection import Selection
+from waystation.session import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

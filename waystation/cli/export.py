@@ -96,7 +96,7 @@ def _export(
     """
     from export.run import Exported, Options, export, totals
     from store.archive import Archive
-    from waystation.imap import Connection
+    from waystation.session import Connection
 
     listener = state.listen("export", as_json=as_json, quiet=quiet, debug=debug)
     passwords = PasswordSource(password_env, password_command)

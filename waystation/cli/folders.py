@@ -55,7 +55,7 @@ def _folders(
 
     Exit code 3 where the server does not say how many messages a folder has.
     """
-    from waystation.imap import Connection
+    from waystation.session import Connection
 
     listener = state.listen("folders", as_json=as_json, quiet=quiet, debug=debug)
     passwords = PasswordSource(password_env, password_command)

@@ -60,7 +60,7 @@ def _import(
     from importer.job import Options, totals
     from importer.run import replay
     from store.archive import Archive
-    from waystation.imap import Connection
+    from waystation.session import Connection
 
     listener = state.listen("import", as_json=as_json, quiet=quiet, debug=debug)
     passwords = PasswordSource(password_env, password_command)

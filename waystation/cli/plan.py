@@ -118,7 +118,7 @@ def _plan(
     from importer.excluded import choice_of
     from importer.plan import folder_map as plan_folders
     from store.archive import Archive
-    from waystation.imap import Connection
+    from waystation.session import Connection
 
     if as_json and format is not None:
         raise UsageError("--json and --format are two things; leave one out.")

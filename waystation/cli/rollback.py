@@ -60,8 +60,8 @@ def _rollback(
     from importer.lasting import LastingTarget
     from importer.rollback import remove, survey
     from store.archive import Archive
-    from waystation.imap import Connection
     from waystation.retry import Patience
+    from waystation.session import Connection
 
     listener = state.listen("rollback", as_json=as_json, quiet=quiet, debug=debug)
     passwords = PasswordSource(password_env, password_command)
