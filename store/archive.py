@@ -41,6 +41,7 @@ from store.maildir import (
 from store.names import Directories
 from store.transfers import Transfers
 from store.uidls import Uidls
+from store.writing import Writer
 from waystation.errors import (
     ArchiveError,
     NewerFormatError,
@@ -111,6 +112,7 @@ class Archive:
         self._lock = lock
         self._run: int | None = None
         self._maildirs: dict[int, Maildir] = {}
+        self._writer = Writer()
         self._directories: Directories | None = None
 
     @classmethod
@@ -207,6 +209,7 @@ class Archive:
 
     def close(self) -> None:
         """Close the index and let the next one work; what was half-written goes."""
+        self._writer.close()
         try:
             self.database.close()
             if self._lock is not None:
@@ -239,12 +242,12 @@ class Archive:
 
     def batch(self) -> Batch:
         """Begin to put messages in."""
-        return Batch(self.path, self.database, self.index)
+        return Batch(self.path, self.database, self.index, self._writer)
 
     def maildir(self, folder: ArchivedFolder) -> Maildir:
         """Return the directory of a folder."""
         if folder.id not in self._maildirs:
-            self._maildirs[folder.id] = Maildir(self.path / folder.directory)
+            self._maildirs[folder.id] = Maildir(self.path / folder.directory, self._writer)
         return self._maildirs[folder.id]
 
     def ensure_folder(
