@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from waystation.signin import Credential
     from waystation.stream import Stream
     from waystation.token import Token, TokenSource
+    from waystation.wire import Body
 
 log = logging.getLogger(__name__)
 
@@ -297,28 +298,32 @@ class Pop3Session(Session):
         if announced is not None and announced > self._largest:
             raise MessageTooLargeError(announced, self._largest)
         body = new_body(announced or 0)
-        take = body.write
-        largest = self._largest
-        head = b""
-        size = 0
-
-        def write(piece: memoryview) -> None:
-            nonlocal head, size
-            if size < _HEAD:
-                head += piece[: _HEAD - size]
-            size += len(piece)
-            if size > largest:
-                raise MessageTooLargeError(size, largest)
-            take(piece)
-
-        try:
-            self._stream.copy_lines(write)
-        except BaseException:
-            body.discard()
-            raise
+        head, size = self._copy(body)
         is_as_announced = announced == size
         self._has_proven_sizes = is_as_announced
         return Retrieved(number, body, head, size), is_as_announced
+
+    def _copy(self, body: Body) -> tuple[bytes, int]:
+        """Hand a message to ``body`` as it arrives; return its first octets and its size."""
+        head = _Head()
+        take = body.write
+        largest = self._largest
+
+        def write(piece: memoryview) -> None:
+            head.write(piece)
+            if head.size > largest:
+                raise MessageTooLargeError(head.size, largest)
+            take(piece)
+
+        try:
+            if (whole := self._stream.lines()) is not None:
+                write(whole)
+            else:
+                self._stream.copy_lines(write)
+        except BaseException:
+            body.discard()
+            raise
+        return bytes(head.octets), head.size
 
     def _listing(self, command: bytes) -> Iterator[bytes]:
         self._stream.send(command + b"\r\n")
