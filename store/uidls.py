@@ -76,6 +76,14 @@ class Uidls:
         ):
             yield uid
 
+    def sizes(self, folder_id: int) -> Iterable[tuple[int, int]]:
+        """Yield size and UID of what is archived of a folder and came by POP3."""
+        yield from self._database.rows(
+            "SELECT size, uid FROM messages"
+            " WHERE folder_id = ? AND uidvalidity = ? AND state = 'archived'",
+            (folder_id, UIDVALIDITY),
+        )
+
     def _forget_missing(self, where: str, *values: int) -> None:
         self._database.execute(
             f"DELETE FROM messages WHERE state != 'archived' AND uidvalidity = ? {where}",  # noqa: S608

@@ -203,11 +203,11 @@ class Pop3Session(Session):
             if (match := _NAMES.fullmatch(line)) and int(match[1]) <= _LARGEST_NUMBER:
                 yield int(match[1]), match[2].decode("latin-1")
 
-    def numbers(self) -> Iterator[int]:
-        """Yield the numbers of the messages (LIST)."""
+    def sizes(self) -> Iterator[tuple[int, int]]:
+        """Yield number and size of each message as the server says it (LIST)."""
         for line in self._listing(b"LIST"):
             if (match := _NUMBERS.fullmatch(line)) and int(match[1]) <= _LARGEST_NUMBER:
-                yield int(match[1])
+                yield int(match[1]), int(match[2])
 
     def headers(self, numbers: Iterable[int]) -> Iterator[tuple[int, int, bytes] | NotRetrieved]:
         """Yield number, size and header of each message, or that it is not to be had.
@@ -220,7 +220,7 @@ class Pop3Session(Session):
                 if isinstance(found, NotRetrieved):
                     yield found
                 else:
-                    yield found.number, found.size, _header(found.head)
+                    yield found.number, found.size, header_of(found.head)
             return
         waiting = iter(numbers)
         in_flight: deque[int] = deque()
@@ -238,7 +238,7 @@ class Pop3Session(Session):
             head = _Head()
             self._stream.copy_lines(head.write)
             self._has_proven_sizes = True  # of headers nobody says any; they are only compared
-            yield number, int(match[2]) if match else -1, _header(bytes(head.octets))
+            yield number, int(match[2]) if match else -1, header_of(bytes(head.octets))
 
     def retrieve(
         self, numbers: Iterable[int], new_body: Callable[[int], B], ahead: int = IN_FLIGHT
@@ -375,7 +375,7 @@ class _Nowhere:
         """Nothing is kept."""
 
 
-def _header(head: bytes) -> bytes:
+def header_of(head: bytes) -> bytes:
     """Return a message's beginning up to its first empty line."""
     if head.startswith(b"\r\n"):
         return head[:2]
