@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from store.batch import Batch, file_sha256
 from store.database import Database
-from store.headers import LONGEST_HEAD, parse
+from store.headers import LONGEST_HEAD, derived_date, parse
 from store.index import ArchivedFolder, Index, NewMessage, received_of
 from store.lock import Lock
 from store.maildir import (
@@ -40,7 +40,7 @@ from store.maildir import (
 )
 from store.names import Directories
 from store.transfers import Transfers
-from store.uidls import Uidls
+from store.uidls import UIDVALIDITY, Uidls
 from store.writing import Writer
 from waystation.errors import (
     ArchiveError,
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from store.index import ArchivedMessage
-    from waystation.model import SpecialUse
+    from waystation.model import DateFrom, SpecialUse
 
 FORMAT = 1
 INDEX = "index.sqlite"
@@ -671,7 +671,14 @@ def from_file(folder: ArchivedFolder, maildir: Maildir, file: str) -> NewMessage
         tuple(flags_of(said.letters)),
         tuple(maildir.keywords_of(said.letters)),
         parse(head),
+        _date_from(head, received) if said.uidvalidity == UIDVALIDITY else None,
     )
+
+
+def _date_from(head: bytes, received: datetime | None) -> DateFrom | None:
+    """Return from which field a POP3 message got its date; None if from none of them."""
+    derived, date_from = derived_date(head)
+    return date_from if derived is not None and derived == received else None
 
 
 def _instant(seconds: int) -> datetime | None:

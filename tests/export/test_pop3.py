@@ -396,9 +396,62 @@ def test_verify_names_what_differs_under_the_same_name(stage: Stage, server: Pop
     assert (stage.path / "index.sqlite").read_bytes() == before
 
 
-def test_a_new_index_knows_the_messages_by_their_content(stage: Stage, server: Pop3Server) -> None:
+def test_a_new_index_takes_the_names_over_and_fetches_nothing(
+    stage: Stage, server: Pop3Server
+) -> None:
+    server.mails[2].octets = SENT + server.mails[2].octets.removeprefix(RECEIVED + SENT)
+    server.mails[3].octets = b"Subject: no date\r\n\r\nx\r\n"
+    stage.run()
+    before = [(row.uid, row.path, row.date_from) for row in stage.rows()]
+    assert [date_from for *_, date_from in before] == [
+        *("received", "received", "date", None, "received")
+    ]
+    rebuild(stage.path, Silent())
+    server.commands.clear()
+
+    result = stage.run()
+
+    assert same(result)
+    assert result.renumbered == 0
+    assert [(row.uid, row.path, row.date_from) for row in stage.rows()] == before
+    assert server.count("RETR") + server.count("TOP") == 0
+    server.mails.append(Mail("one more", octets(6)))
+    assert stage.run().new == 1
+
+
+@pytest.mark.parametrize("damage", ["gone", "garbage", "page"])
+def test_where_the_old_index_cannot_be_believed_headers_give_the_names_back(
+    damage: str, stage: Stage, server: Pop3Server
+) -> None:
     stage.run()
     before = [(row.uid, row.path) for row in stage.rows()]
+    index = stage.path / "index.sqlite"
+    if damage == "gone":
+        index.unlink()
+    elif damage == "garbage":
+        index.write_bytes(b"x" * 8192)
+    else:
+        octets = bytearray(index.read_bytes())
+        octets[4096:] = b"\xff" * (len(octets) - 4096)
+        index.write_bytes(octets)
+    rebuild(stage.path, Silent())
+    server.commands.clear()
+
+    result = stage.run()
+
+    assert same(result)
+    assert result.renumbered == 5
+    assert [(row.uid, row.path) for row in stage.rows()] == before
+    assert (server.count("TOP"), server.count("RETR")) == (5, 0)
+
+
+def test_a_new_index_knows_the_messages_by_their_content_where_there_is_no_top(
+    stage: Stage, server: Pop3Server
+) -> None:
+    server.script.capabilities = WITHOUT_TOP
+    stage.run()
+    before = [(row.uid, row.path) for row in stage.rows()]
+    (stage.path / "index.sqlite").unlink()
     rebuild(stage.path, Silent())
 
     result = stage.run()
