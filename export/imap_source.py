@@ -79,3 +79,7 @@ class ImapSource:
     def knows_again(self, message: RemoteMessage, digest: str) -> KnownAgain | None:  # noqa: ARG002
         """See ``MailSource``: IMAP's UIDs are the server's own."""
         return None
+
+    def known_by_header(self, uids: Iterable[int]) -> Iterator[tuple[int, KnownAgain]]:  # noqa: ARG002
+        """See ``MailSource``; the UIDs are the server's own."""
+        return iter(())

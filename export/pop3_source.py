@@ -2,35 +2,41 @@
 
 The server's unique-ids are given ascending UIDs that the archive keeps. Where a unique-id says
 nothing (it is missing, or two messages have it), the message gets a new UID for this session,
-is read in full, and is known again by its content. So is a message whose unique-id is new while
-its content is archived already, as after Dovecot has changed its UIDVALIDITY.
+and is known again by its content. So is a message whose unique-id is new while it is archived
+already, as after Dovecot has changed its UIDVALIDITY. Header and size tell, where the server has
+TOP; what they leave in doubt is read in full, and its sha256 has the last word.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from array import array
 from bisect import bisect_left
 from collections import deque
 from contextlib import nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import chain, islice, pairwise
+from itertools import chain, groupby, islice, pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from export.source import KnownAgain
-from store.headers import derived_date
+from store.headers import LONGEST_HEAD, derived_date
+from store.maildir import READ
 from store.uidls import UIDVALIDITY
 from waystation.errors import RefusedError
 from waystation.model import Folder, FolderState, RemoteMessage
-from waystation.pop3 import IN_FLIGHT, NotRetrieved
+from waystation.pop3 import IN_FLIGHT, NotRetrieved, header_of
 from waystation.wire import Described, Fetched, Tagged, members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from export.source import B
     from store.archive import Archive
+    from store.index import ArchivedMessage
     from waystation.pop3 import Pop3Session
     from waystation.wire import Identified
 
@@ -165,14 +171,78 @@ class Pop3Source:
             is_ours = row.uidvalidity == UIDVALIDITY
             if row.id in self._taken or (is_ours and self._number(row.uid) is not None):
                 continue
-            self._taken.add(row.id)
-            has_name = message.uid not in self._nameless
-            if is_ours and has_name:
-                self._moves.append((message.uid, row.uid))
-                if len(self._moves) >= _MOVES_A_STEP:
-                    self._settle()
-            return KnownAgain(row, has_name)
+            return self._known_again(message.uid, row)
         return None
+
+    def known_by_header(self, uids: Iterable[int]) -> Iterator[tuple[int, KnownAgain]]:
+        """See ``MailSource``: by the whole header and the size, where the server has TOP.
+
+        Only what has a Message-ID; as many as are archived, all of them with one content.
+        """
+        folder = self._archive.index.folder(INBOX.name)
+        numbers = self._by_number(uids)
+        if not numbers or folder is None or not self._session.has("TOP"):
+            return
+        if not self._may_have_strays(folder.id):
+            return
+        strays = sorted(
+            (size, uid)
+            for size, uid in self._archive.uidls.sizes(folder.id)
+            if self._number(uid) is None
+        )
+        sizes = {size for size, _ in strays}
+        asked = sorted(
+            (size, number)
+            for number, size in self._session.sizes()
+            if number in numbers and size in sizes
+        )
+        headers = self._session.headers(number for _, number in asked)
+        found = (each for each in headers if not isinstance(each, NotRetrieved))
+        renamed = 0
+        for size, same in groupby(found, key=itemgetter(1)):
+            by_header: dict[bytes, list[int]] = {}
+            for number, _, header in same:
+                by_header.setdefault(sha256(header).digest(), []).append(numbers[number])
+            archived = self._by_header(folder.id, strays, size)
+            for digest, there in by_header.items():
+                rows = archived.get(digest, [])
+                if len(there) > len(rows) or len({row.sha256 for row in rows}) > 1:
+                    continue
+                for uid, row in zip(there, rows, strict=False):
+                    known = self._known_again(uid, row)
+                    renamed += known.has_new_name
+                    yield uid, known
+        self._settle()
+        if renamed:
+            log.warning(
+                "%d messages with a new unique-id are here already: known by header and size, not "
+                "read again",
+                renamed,
+            )
+
+    def _by_header(
+        self, folder_id: int, strays: list[tuple[int, int]], size: int
+    ) -> dict[bytes, list[ArchivedMessage]]:
+        """Return the archived messages of a size, by the sha256 of their headers."""
+        result: dict[bytes, list[ArchivedMessage]] = {}
+        for _, uid in islice(strays, bisect_left(strays, (size, 0)), None):
+            row = self._archive.index.by_location(folder_id, UIDVALIDITY, uid)
+            if row is None or row.size != size:
+                break
+            if row.message_id is None or row.id in self._taken:
+                continue
+            if (path := self._archive.find(row)) is not None and (header := _header_in(path)):
+                result.setdefault(sha256(header).digest(), []).append(row)
+        return result
+
+    def _known_again(self, uid: int, row: ArchivedMessage) -> KnownAgain:
+        self._taken.add(row.id)
+        has_name = uid not in self._nameless
+        if row.uidvalidity == UIDVALIDITY and has_name:
+            self._moves.append((uid, row.uid))
+            if len(self._moves) >= _MOVES_A_STEP:
+                self._settle()
+        return KnownAgain(row, has_name)
 
     def _settle(self) -> None:
         """Record which unique-ids name messages that were here before."""
@@ -256,7 +326,7 @@ class Pop3Source:
                 self._archive.uidls.forget(void)
         if len(self._numbers) + len(nameless) < count:
             known = set(self._numbers) | nameless
-            missing = {number for number in self._session.numbers() if number not in known}
+            missing = {number for number, _ in self._session.sizes() if number not in known}
             if missing:
                 log.warning("%d messages are without a unique-id: known by content", len(missing))
             nameless |= missing
@@ -337,6 +407,16 @@ class _Digest:
 def _doubled(values: array[int]) -> set[int]:
     """Return the values that are there more than once."""
     return {one for one, other in pairwise(sorted(values)) if one == other}
+
+
+def _header_in(path: Path) -> bytes:
+    """Return the header of an archived message; nothing where it does not end, or is not read."""
+    try:
+        with os.fdopen(os.open(path, READ), "rb") as file:
+            header = header_of(file.read(LONGEST_HEAD))
+    except OSError:
+        return b""
+    return header if header.endswith(b"\r\n\r\n") else b""
 
 
 def _message(uid: int, head: bytes) -> RemoteMessage:

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
-    from export.source import MailSource
+    from export.source import KnownAgain, MailSource
     from store.archive import Archive
     from store.batch import Batch
     from store.index import ArchivedFolder
@@ -414,6 +414,8 @@ class _Run:
         self._apply(folder, found, is_sure=is_sure)
         if folder.has_old_numbers and found.missing:
             found.missing = self._rematch(source, folder, found.missing)
+        if found.missing:
+            found.missing = self._known_by_header(source, folder, found.missing)
         written: frozenset[int] = frozenset()
         if folder.was_cut_off:
             written = written_uids(self.archive, archived, folder.uidvalidity)
@@ -777,13 +779,27 @@ class _Run:
             with self.archive.database.atomic():
                 self.archive.plan_renumber(folder.archived, row, folder.uidvalidity, message.uid)
             self.archive.carry_out_renames()
+        self._keeps_row(folder, known)
+        draft.discard()
+        return True
+
+    def _known_by_header(
+        self, source: MailSource, folder: _Folder, missing: array[int]
+    ) -> array[int]:
+        """Find messages again that only have another name, before anything is fetched."""
+        again: set[int] = set()
+        for uid, known in source.known_by_header(missing):
+            self._keeps_row(folder, known)
+            again.add(uid)
+        return array("Q", (uid for uid in missing if uid not in again)) if again else missing
+
+    def _keeps_row(self, folder: _Folder, known: KnownAgain) -> None:
+        row = known.row
         folder.known_again.add(row.id)
         if row.id not in self._known_again:
             self._known_again.add(row.id)
             self.steps += 1
             self.result.renumbered += known.has_new_name
-        draft.discard()
-        return True
 
     def _suspect(self, folder: _Folder, asked: _Asked, error: WaystationError) -> None:
         """Note the message that the connection broke at: the first that had not come."""

@@ -83,3 +83,9 @@ class MailSource(Protocol):
         Only where UIDs are not the server's own: POP3's unique-ids may change, or be missing.
         ``digest`` is its sha256, in hex. Each archived message is given once in a session.
         """
+
+    def known_by_header(self, uids: Iterable[int]) -> Iterator[tuple[int, KnownAgain]]:
+        """Yield which of these UIDs are archived messages under another name; none is fetched.
+
+        Only where ``knows_again`` means something; what stays in doubt is left to it.
+        """

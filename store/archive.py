@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from store.batch import Batch, file_sha256
 from store.database import Database
-from store.headers import LONGEST_HEAD, parse
+from store.headers import LONGEST_HEAD, derived_date, parse
 from store.index import ArchivedFolder, Index, NewMessage, received_of
 from store.lock import Lock
 from store.maildir import (
@@ -40,7 +40,8 @@ from store.maildir import (
 )
 from store.names import Directories
 from store.transfers import Transfers
-from store.uidls import Uidls
+from store.uidls import UIDVALIDITY, Uidls
+from store.writing import Writer
 from waystation.errors import (
     ArchiveError,
     NewerFormatError,
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from store.index import ArchivedMessage
-    from waystation.model import SpecialUse
+    from waystation.model import DateFrom, SpecialUse
 
 FORMAT = 1
 INDEX = "index.sqlite"
@@ -111,6 +112,7 @@ class Archive:
         self._lock = lock
         self._run: int | None = None
         self._maildirs: dict[int, Maildir] = {}
+        self._writer = Writer()
         self._directories: Directories | None = None
 
     @classmethod
@@ -207,6 +209,7 @@ class Archive:
 
     def close(self) -> None:
         """Close the index and let the next one work; what was half-written goes."""
+        self._writer.close()
         try:
             self.database.close()
             if self._lock is not None:
@@ -239,12 +242,12 @@ class Archive:
 
     def batch(self) -> Batch:
         """Begin to put messages in."""
-        return Batch(self.path, self.database, self.index)
+        return Batch(self.path, self.database, self.index, self._writer)
 
     def maildir(self, folder: ArchivedFolder) -> Maildir:
         """Return the directory of a folder."""
         if folder.id not in self._maildirs:
-            self._maildirs[folder.id] = Maildir(self.path / folder.directory)
+            self._maildirs[folder.id] = Maildir(self.path / folder.directory, self._writer)
         return self._maildirs[folder.id]
 
     def ensure_folder(
@@ -668,7 +671,14 @@ def from_file(folder: ArchivedFolder, maildir: Maildir, file: str) -> NewMessage
         tuple(flags_of(said.letters)),
         tuple(maildir.keywords_of(said.letters)),
         parse(head),
+        _date_from(head, received) if said.uidvalidity == UIDVALIDITY else None,
     )
+
+
+def _date_from(head: bytes, received: datetime | None) -> DateFrom | None:
+    """Return from which field a POP3 message got its date; None if from none of them."""
+    derived, date_from = derived_date(head)
+    return date_from if derived is not None and derived == received else None
 
 
 def _instant(seconds: int) -> datetime | None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from store.database import Database
     from store.index import ArchivedFolder, Index
     from store.maildir import Draft, Maildir
+    from store.writing import Writer
     from waystation.model import FolderState, RemoteMessage
 
 MESSAGES = 700
@@ -81,6 +82,7 @@ class Batch:
     root: Path
     database: Database
     index: Index
+    writer: Writer
     octets: int = 0
     _incoming: dict[tuple[int, int, int], _Incoming] = field(default_factory=dict)
     """By folder, UIDVALIDITY and UID."""
@@ -162,7 +164,12 @@ class Batch:
 
         Nothing may be added any more, and the batch before must be committed: what it holds is
         asked of the index. The disk works while the interpreter reads on; ``commit`` waits.
+
+        Raises:
+            StorageError: a message could not be written; it is not in the batch any more, and
+                nor is the watermark of its folder.
         """
+        self._await_writer()
         self._decide()
         self._files = _Files(self._make_durable)
         self._files.start()
@@ -180,6 +187,7 @@ class Batch:
             error, self._files = self._files.error, None
             if error is not None:
                 raise error
+        self._await_writer()
         self._decide()
         self._make_durable()
         if self._messages or self._settled:
@@ -197,6 +205,17 @@ class Batch:
         self.octets = 0
         self._settled.clear()
         return recorded
+
+    def _await_writer(self) -> None:
+        """Wait for the files of the messages; leave out what could not be written."""
+        try:
+            self.writer.flush()
+        finally:
+            lost = [at for at, new in self._incoming.items() if not new.draft.is_stored]
+            for location in lost:
+                del self._incoming[location]
+            folders = {folder_id for folder_id, *_ in lost}
+            self._settled = [each for each in self._settled if each.folder_id not in folders]
 
     def _make_durable(self) -> None:
         try:

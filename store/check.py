@@ -51,6 +51,7 @@ from store.maildir import (
     sync_files,
 )
 from store.names import could_be, levels_of
+from store.uidls import Uidls
 from waystation.errors import IndexDamagedError, StorageError, plain
 from waystation.model import SYSTEM_FLAGS, SpecialUse, join_levels, split_name
 
@@ -562,6 +563,7 @@ def rebuild(path: Path, progress: Progress) -> tuple[int, int]:
             (path / f"{part.name}{end}").unlink(missing_ok=True)
         with Database.create(part) as database:
             counts = _Rebuilding(path, database, progress).fill()
+            Uidls(database).take_over(path / INDEX)
         _replace_index(path, part)
     except OSError as error:
         raise StorageError(error.filename or path, error) from None

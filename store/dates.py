@@ -11,7 +11,10 @@ _USUAL = re.compile(
     rb"\s*(?:[A-Z][a-z]{2}, {1,3})?(\d\d?) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):([0-5]\d)"
     rb" ([+-])(\d\d)([0-5]\d)\s*(?:\([^()]*\)\s*)?"
 )
-_MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_MONTHS = {
+    name: number
+    for number, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
+}
 _BLANKS = re.compile(rb"[\x00-\x20]+")
 
 
@@ -21,14 +24,15 @@ def instant(value: bytes) -> datetime | None:
     A date without a zone is read as UTC.
     """
     usual = _USUAL.fullmatch(value)
-    if usual is not None and usual[2] in _MONTHS:
-        day, _, year, hour, minute, second, sign, *zone = usual.groups()
-        offset = timedelta(hours=int(zone[0]), minutes=int(zone[1]))
+    if usual is not None and (month := _MONTHS.get(usual[2])):
+        day, _, year, hour, minute, second, sign, hours, minutes = usual.groups()
         try:
             local = datetime(
-                int(year), _MONTHS.index(usual[2]) + 1, int(day),
-                int(hour), int(minute), int(second), tzinfo=UTC,
-            )  # fmt: skip
+                int(year), month, int(day), int(hour), int(minute), int(second), tzinfo=UTC
+            )
+            if hours == minutes == b"00":
+                return local
+            offset = timedelta(hours=int(hours), minutes=int(minutes))
             return local + offset if sign == b"-" else local - offset
         except (ArithmeticError, ValueError):
             return None

@@ -75,13 +75,21 @@ def derived_date(head: bytes) -> tuple[datetime | None, DateFrom | None]:
     The topmost Received field is the last server's own word; the Date field is the sender's.
     """
     block = b"\n" + head[: header_end(head)]
-    found = _RECEIVED.search(block)
-    if found is not None and (date := received_instant(_FOLD.sub(b" ", found[1]))) is not None:
-        return date, "received"
-    found = _SENT.search(block)
-    if found is not None and (date := instant(_FOLD.sub(b" ", found[1]))) is not None:
-        return date, "date"
+    # The names are looked for first: at a tenth of what the patterns cost where they are missing.
+    lower = block.lower()
+    if (at := lower.find(b"received")) > 0:
+        found = _RECEIVED.search(block, at - 1)
+        if found is not None and (date := received_instant(_unfold(found[1]))) is not None:
+            return date, "received"
+    if (at := lower.find(b"date")) > 0:
+        found = _SENT.search(block, at - 1)
+        if found is not None and (date := instant(_unfold(found[1]))) is not None:
+            return date, "date"
     return None, None
+
+
+def _unfold(value: bytes) -> bytes:
+    return _FOLD.sub(b" ", value) if b"\n" in value or b"\r" in value else value
 
 
 def fingerprint(head: bytes) -> str:

@@ -17,12 +17,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from store.writing import LARGEST
 from waystation.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
     from pathlib import Path
+
+    from store.writing import Writer
 
 SEPARATOR = "!" if sys.platform == "win32" else ":"
 """What parts a name from its flag letters; a file name on Windows cannot hold a colon."""
@@ -93,61 +96,135 @@ def flags_of(letters: str) -> list[str]:
 
 
 class Draft:
-    """A message on its way in: a file in ``tmp``, hashed while it is written."""
+    """A message on its way in: a file in ``tmp``, hashed while it is written.
 
-    __slots__ = ("_file", "_hash", "head", "path", "size")
+    A small one is held until it is finished, and then written by ``writer``, where there is one.
+    """
 
-    def __init__(self, path: str) -> None:
+    __slots__ = (
+        "_file", "_hash", "_held", "_is_finished", "_seconds", "_writer", "head", "is_stored",
+        "path", "size",
+    )  # fmt: skip
+
+    def __init__(self, path: str, writer: Writer | None = None) -> None:
         self.path = path
         self.size = 0
         self.head = b""
-        """The first octets, for the headers people search by."""
-        self._hash = hashlib.sha256()
-        try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
-        except OSError as error:
-            raise StorageError(path, error) from None
+        """The first octets, for the headers people search by; there when it is finished."""
+        self.is_stored = False
+        """Whether the file is there, and whole."""
+        self._writer = writer
+        self._held = bytearray()
+        self._file = -1
+        self._seconds: int | None = None
+        self._is_finished = False
 
     def write(self, piece: memoryview) -> None:
         """Take the next octets."""
-        if len(self.head) < _HEAD:
-            self.head += piece[: _HEAD - len(self.head)]
-        self._hash.update(piece)
         self.size += len(piece)
+        if self._file < 0:
+            self._held += piece
+            if self.size <= LARGEST:
+                return
+            self._begin()
+            piece, self._held = memoryview(self._held), bytearray()
+        self._hash.update(piece)
         try:
-            while piece:
-                piece = piece[os.write(self._file, piece) :]
+            _write(self._file, piece)
         except OSError as error:
             raise StorageError(self.path, error) from None
 
     def finish(self, received: datetime | None) -> str:
-        """Close the file, set its time to INTERNALDATE, return the sha256 in hex."""
-        try:
-            os.close(self._file)
-            self._file = -1
-            if received is not None:
-                set_time(self.path, received)
-        except OSError as error:
-            raise StorageError(self.path, error) from None
-        sha256 = self._hash.hexdigest()
-        del self._hash  # many finished drafts wait
+        """Set the file's time to INTERNALDATE and close it, return the sha256 in hex.
+
+        A small one may still be on its way to the disk then; see ``is_stored``.
+        """
+        self._is_finished = True
+        self._seconds = None if received is None else int(received.timestamp())
+        if self._file >= 0:
+            sha256 = self._hash.hexdigest()
+            del self._hash  # many finished drafts wait
+            self._end()
+            return sha256
+        self.head = bytes(self._held[:_HEAD])
+        sha256 = hashlib.sha256(self._held).hexdigest()
+        if self._writer is None:
+            self._store()
+        else:
+            self._writer.do(self._store, self.size)
         return sha256
 
     def discard(self) -> None:
         """Forget the message: it did not come to its end, or is stored already."""
-        with suppress(OSError):
+        self._held = bytearray()
+        if self._file >= 0:
+            with suppress(OSError):
+                os.close(self._file)
+            self._file = -1
+            self._remove()
+        elif self.is_stored:
+            self._remove()
+        elif self._is_finished and self._writer is not None:
+            self._writer.do(self._remove)
+
+    def _begin(self) -> None:
+        """Go on in a file, since the message is not small."""
+        self.head = bytes(self._held[:_HEAD])
+        self._hash = hashlib.sha256()
+        try:
+            self._file = os.open(self.path, _NEW, 0o600)
+        except OSError as error:
+            raise StorageError(self.path, error) from None
+
+    def _store(self) -> None:
+        """Write what was held."""
+        try:
+            self._file = os.open(self.path, _NEW, 0o600)
+            _write(self._file, self._held)
+        except OSError as error:
             if self._file >= 0:
                 os.close(self._file)
-        self._file = -1
+                self._file = -1
+            self._remove()
+            raise StorageError(self.path, error) from None
+        self._held = bytearray()
+        self._end()
+
+    def _end(self) -> None:
+        """Close the file, with its time set."""
+        file, self._file = self._file, -1
+        try:
+            try:
+                if self._seconds is not None and _TAKES_OPEN_FILES:
+                    set_seconds(file, self._seconds)
+            finally:
+                os.close(file)
+            if self._seconds is not None and not _TAKES_OPEN_FILES:
+                set_seconds(self.path, self._seconds)
+        except OSError as error:
+            raise StorageError(self.path, error) from None
+        self.is_stored = True
+
+    def _remove(self) -> None:
+        self.is_stored = False
         with suppress(OSError):
             os.unlink(self.path)  # noqa: PTH108 - a Path for each message costs
+
+
+def _write(file: int, octets: bytearray | memoryview) -> None:
+    written = os.write(file, octets)
+    if written < len(octets):
+        rest = memoryview(octets)[written:]
+        while rest:
+            rest = rest[os.write(file, rest) :]
 
 
 class Maildir:
     """The directory of one folder."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, writer: Writer | None = None) -> None:
         self.path = path
+        self._writer = writer
         self.directory = str(path)
         """The path as text: to make one of a ``Path`` for each message costs."""
         self.cur = str(path / "cur")
@@ -168,7 +245,7 @@ class Maildir:
     def draft(self, _size: int = 0) -> Draft:
         """Begin a message."""
         self._count += 1
-        return Draft(f"{self._tmp}{os.sep}{self._run}-{self._count}{PART}")
+        return Draft(f"{self._tmp}{os.sep}{self._run}-{self._count}{PART}", self._writer)
 
     def name_for(
         self,
@@ -245,9 +322,13 @@ class Maildir:
 
 def set_time(path: str | Path, received: datetime) -> None:
     """Set a file's time to INTERNALDATE, as far as the file system can hold it."""
-    seconds = int(received.timestamp())
+    set_seconds(path, int(received.timestamp()))
+
+
+def set_seconds(file: int | str | Path, seconds: int) -> None:
+    """Set the time of a file, open or by its name, as far as the file system can hold it."""
     try:
-        os.utime(path, (seconds, seconds))
+        os.utime(file, (seconds, seconds))
     except (OverflowError, ValueError):
         pass  # the year 1 or 9999: the index has it
     except OSError as error:
@@ -317,7 +398,7 @@ def write_durably(path: Path, text: str) -> None:
     part = path.with_name(path.name + PART)
     try:
         part.unlink(missing_ok=True)  # of a run that was cut off; or a link that leads elsewhere
-        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
+        file = os.open(part, _NEW, 0o600)
         try:
             with os.fdopen(file, "wb") as stream:
                 stream.write(text.encode("utf-8", "surrogatepass"))
@@ -385,6 +466,8 @@ def sync_directory(path: Path | str) -> None:
 
 _SINGLY = 8
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
+_TAKES_OPEN_FILES = os.utime in os.supports_fd
 
 READ = os.O_RDONLY | _BINARY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """How a file of an archive is opened: no link is followed, and a pipe is not waited for."""

@@ -7,12 +7,18 @@ does not, what it named is forgotten here, and the message is known by its conte
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
+
+from store.database import Database
+from waystation.errors import ArchiveError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
-    from store.database import Database
+_STEP = 1000
 
 UIDVALIDITY = 0x504F5033
 """Of every folder that came by POP3: the letters ``POP3``."""
@@ -75,6 +81,29 @@ class Uidls:
             (UIDVALIDITY, folder_id),
         ):
             yield uid
+
+    def sizes(self, folder_id: int) -> Iterable[tuple[int, int]]:
+        """Yield size and UID of what is archived of a folder and came by POP3."""
+        yield from self._database.rows(
+            "SELECT size, uid FROM messages"
+            " WHERE folder_id = ? AND uidvalidity = ? AND state = 'archived'",
+            (folder_id, UIDVALIDITY),
+        )
+
+    def take_over(self, index: Path) -> None:
+        """Take the unique-ids of an index that is to be replaced, where it can be believed.
+
+        Without them nothing is lost: an export then knows each message by its header, or its
+        content.
+        """
+        if not index.is_file():
+            return
+        with suppress(ArchiveError), Database.read(index) as old:
+            if old.row("PRAGMA quick_check(1)") != ("ok",):
+                return
+            pairs = iter(old.rows("SELECT uidl, uid FROM uidls"))
+            while step := list(islice(pairs, _STEP)):
+                self.add(step)
 
     def _forget_missing(self, where: str, *values: int) -> None:
         self._database.execute(

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from waystation.address import Account
-    from waystation.imap import Connection
     from waystation.model import Folder
+    from waystation.session import Connection
     from waystation.signin import Credential
     from waystation.token import Token, TokenSource
 

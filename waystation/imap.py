@@ -13,19 +13,17 @@ import imaplib
 import logging
 import re
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import imapclient
 from imapclient import imap_utf7
 
 from waystation.errors import (
-    NotConnectedError,
     ProtocolError,
     RefusedError,
     SessionExpiredError,
-    SignInError,
     UnusableFolderError,
     WaystationError,
     goodbye,
@@ -35,14 +33,12 @@ from waystation.mends import not_connected
 from waystation.model import SYSTEM_FLAGS, Folder, FolderState, SpecialUse
 from waystation.no_mail import is_for_no_mail
 from waystation.providers import window
+from waystation.session import Connection, Session
 from waystation.signin import capabilities, sign_in
-from waystation.stream import open_stream
-from waystation.way import Way
-from waystation.wire import LARGEST_MESSAGE, Wire, number, quoted, words
+from waystation.wire import Wire, number, quoted, words
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from waystation.address import Account
     from waystation.signin import Credential
@@ -66,18 +62,6 @@ _EXCHANGE_CAN = frozenset(
 )
 _SHUT = re.compile(r"authenticated but not connected", re.IGNORECASE)
 _PERMANENT_CODE = re.compile(rb"\[PERMANENTFLAGS \(([^)]*)\)\]", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """How to connect, apart from where to and as whom."""
-
-    ca_file: Path | None = None
-    allow_plaintext: bool = False
-    timeout: float = 120
-    """Seconds without a sign of life after which a connection counts as lost."""
-    largest_message: int = LARGEST_MESSAGE
-    way: Way = field(default_factory=Way)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +127,7 @@ class _Client(imapclient.IMAPClient):
         return _Imaplib(self._waystation_stream)
 
 
-class ImapSession:
+class ImapSession(Session):
     """One signed-in connection. A context manager; use from one thread."""
 
     def __init__(
@@ -155,12 +139,9 @@ class ImapSession:
         token: AccessToken | None = None,
         source: TokenSource | None = None,
     ) -> None:
-        self.account = account
+        super().__init__(account, stream, token, source)
         self.wire = wire
-        self._stream = stream
         self._client = client
-        self._token = token
-        self._source = source
         # Always asked for: what a server says it can differs before and after the sign-in.
         announced = capabilities(wire)
         is_known = account.preset is not None and account.preset.is_exchange
@@ -172,69 +153,22 @@ class ImapSession:
         self.namespace = self._namespace()
 
     @classmethod
-    def open(cls, account: Account, credential: Credential, connection: Connection) -> ImapSession:
-        """Connect, encrypt and sign in, by a password or with a token.
-
-        A token that was kept from earlier and is not taken is replaced once by a new one.
-
-        Raises:
-            UnreachableError, CertificateError, NoEncryptionError: no connection comes about.
-            SignInError: the server does not take this user and password, or this token.
-            NotConnectedError: it does, and yet does not open the mailbox.
-            IdentityBusyError: there is no token to be had at the moment.
-            ProtocolError, ConnectionLostError: what answers is no IMAP server, or hangs up.
-        """
-        if isinstance(credential, str):
-            return cls._open(account, credential, None, connection)
-        token = credential.token()
-        try:
-            return cls._open(account, credential, token, connection)
-        except SessionExpiredError:
-            credential.discard(token)
-            raise
-        except SignInError as error:
-            credential.discard(token)
-            # The mailbox stays shut to a new token too, and each connection counts there.
-            if token.is_fresh or isinstance(error, NotConnectedError):
-                raise
-        return cls._open(account, credential, credential.token(), connection)
-
-    @classmethod
-    def _open(
+    def _begin(
         cls,
         account: Account,
+        stream: Stream,
         credential: Credential,
         token: AccessToken | None,
         connection: Connection,
-    ) -> ImapSession:
-        stream = open_stream(
-            account,
-            ca_file=connection.ca_file,
-            allow_plaintext=connection.allow_plaintext,
-            timeout=connection.timeout,
-            way=connection.way,
-        )
-        try:
-            with _errors_of(stream, "connecting"):
-                client: imapclient.IMAPClient = _Client(stream)
-            wire = Wire(stream, connection.largest_message)
-            if client._imap.state != "AUTH":  # PREAUTH: the server knows us already
-                sign_in(wire, stream, account, credential, token)
-                client._imap.state = "AUTH"
-            source = None if isinstance(credential, str) else credential
-            return cls(account, wire, stream, client, token, source)
-        except BaseException:
-            stream.close()
-            raise
-
-    def __enter__(self) -> ImapSession:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.drop()
+    ) -> Self:
+        with _errors_of(stream, "connecting"):
+            client: imapclient.IMAPClient = _Client(stream)
+        wire = Wire(stream, connection.largest_message)
+        if client._imap.state != "AUTH":  # PREAUTH: the server knows us already
+            sign_in(wire, stream, account, credential, token)
+            client._imap.state = "AUTH"
+        source = None if isinstance(credential, str) else credential
+        return cls(account, wire, stream, client, token, source)
 
     def close(self) -> None:
         """Say goodbye and close; an answer is not insisted on."""
@@ -246,18 +180,11 @@ class ImapSession:
 
     def drop(self) -> None:
         """Close without a word: the connection is broken, or its state unknown."""
-        self._stream.close()
+        super().drop()
         # Whatever our clock says: with this token nobody is let in any more.
         ended = isinstance(goodbye(self._stream.host, self._stream.bye), SessionExpiredError)
         if ended and self._source is not None and self._token is not None:
             self._source.discard(self._token)
-
-    @property
-    def must_renew(self) -> bool:
-        """Whether the token is about to expire: time for a new connection between two messages."""
-        if self._source is None or self._token is None:
-            return False
-        return self._source.must_renew(self._token)
 
     @property
     def token(self) -> AccessToken | None:

@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, Generic, Self, cast
 from waystation.errors import (
     MessageTooLargeError,
     RefusedError,
-    SessionExpiredError,
     SignInError,
     WaystationError,
     plain,
 )
 from waystation.mends import refused_session
-from waystation.stream import open_stream
+from waystation.session import Session
 from waystation.wire import LARGEST_MESSAGE, B
 
 if TYPE_CHECKING:
@@ -36,10 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from waystation.address import Account
-    from waystation.imap import Connection
+    from waystation.session import Connection
     from waystation.signin import Credential
     from waystation.stream import Stream
     from waystation.token import Token, TokenSource
+    from waystation.wire import Body
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class _Client(poplib.POP3):
         return cast("socket.socket", self._waystation_socket)
 
 
-class Pop3Session:
+class Pop3Session(Session):
     """One signed-in connection. A context manager; use from one thread."""
 
     def __init__(
@@ -131,81 +131,36 @@ class Pop3Session:
         token: Token | None = None,
         source: TokenSource | None = None,
     ) -> None:
-        self.account = account
-        self._stream = stream
+        super().__init__(account, stream, token, source)
         self._client = client
         self._largest = largest_message
-        self._token = token
-        self._source = source
         # Asked again: what a server says it can differs before and after the sign-in.
         self._capabilities = _capabilities(stream, client)
         self._is_pipelined = "PIPELINING" in self._capabilities
         self._has_proven_sizes = False
 
     @classmethod
-    def open(cls, account: Account, credential: Credential, connection: Connection) -> Self:
-        """Connect, encrypt and sign in, by a password or with a token.
-
-        A token that was kept from earlier and is not taken is replaced once by a new one.
-
-        Raises:
-            UnreachableError, CertificateError, NoEncryptionError: no connection comes about.
-            SignInError: the server does not take this user and password, or this token.
-            RefusedError: it cannot let us in at the moment; ``retriable``.
-            IdentityBusyError: there is no token to be had at the moment.
-            ProtocolError, ConnectionLostError: what answers is no POP3 server, or hangs up.
-        """
-        if isinstance(credential, str):
-            return cls._open(account, credential, None, connection)
-        token = credential.token()
-        try:
-            return cls._open(account, credential, token, connection)
-        except SessionExpiredError:
-            credential.discard(token)
-            raise
-        except SignInError:
-            credential.discard(token)
-            if token.is_fresh:
-                raise
-        return cls._open(account, credential, credential.token(), connection)
-
-    @classmethod
-    def _open(
-        cls, account: Account, credential: Credential, token: Token | None, connection: Connection
+    def _begin(
+        cls,
+        account: Account,
+        stream: Stream,
+        credential: Credential,
+        token: Token | None,
+        connection: Connection,
     ) -> Self:
-        stream = open_stream(
-            account,
-            ca_file=connection.ca_file,
-            allow_plaintext=connection.allow_plaintext,
-            timeout=connection.timeout,
-            way=connection.way,
-        )
+        with _errors_of(stream, "connecting"):
+            client = _Client(stream)
+        offered = _capabilities(stream, client)
         try:
-            with _errors_of(stream, "connecting"):
-                client = _Client(stream)
-            offered = _capabilities(stream, client)
-            try:
-                if isinstance(credential, str):
-                    _by_password(stream, client, account, credential, offered)
-                elif token is not None:
-                    _by_token(stream, account, credential, token)
-            except RefusedError as error:
-                error.backoff = error.backoff or _pause(error.reply, offered)
-                raise
-            source = None if isinstance(credential, str) else credential
-            return cls(account, stream, client, connection.largest_message, token, source)
-        except BaseException:
-            stream.close()
+            if isinstance(credential, str):
+                _by_password(stream, client, account, credential, offered)
+            elif token is not None:
+                _by_token(stream, account, credential, token)
+        except RefusedError as error:
+            error.backoff = error.backoff or _pause(error.reply, offered)
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.drop()
+        source = None if isinstance(credential, str) else credential
+        return cls(account, stream, client, connection.largest_message, token, source)
 
     def close(self) -> None:
         """Take back every mark for deletion, say goodbye and close.
@@ -225,17 +180,6 @@ class Pop3Session:
                     self._client.rset()
                     self._client.quit()
         self.drop()
-
-    def drop(self) -> None:
-        """Close without a word: the connection is broken, or its state unknown."""
-        self._stream.close()
-
-    @property
-    def must_renew(self) -> bool:
-        """Whether the token is about to expire."""
-        if self._source is None or self._token is None:
-            return False
-        return self._source.must_renew(self._token)
 
     def has(self, capability: str) -> bool:
         """Whether the server announced this capability."""
@@ -259,11 +203,11 @@ class Pop3Session:
             if (match := _NAMES.fullmatch(line)) and int(match[1]) <= _LARGEST_NUMBER:
                 yield int(match[1]), match[2].decode("latin-1")
 
-    def numbers(self) -> Iterator[int]:
-        """Yield the numbers of the messages (LIST)."""
+    def sizes(self) -> Iterator[tuple[int, int]]:
+        """Yield number and size of each message as the server says it (LIST)."""
         for line in self._listing(b"LIST"):
             if (match := _NUMBERS.fullmatch(line)) and int(match[1]) <= _LARGEST_NUMBER:
-                yield int(match[1])
+                yield int(match[1]), int(match[2])
 
     def headers(self, numbers: Iterable[int]) -> Iterator[tuple[int, int, bytes] | NotRetrieved]:
         """Yield number, size and header of each message, or that it is not to be had.
@@ -276,7 +220,7 @@ class Pop3Session:
                 if isinstance(found, NotRetrieved):
                     yield found
                 else:
-                    yield found.number, found.size, _header(found.head)
+                    yield found.number, found.size, header_of(found.head)
             return
         waiting = iter(numbers)
         in_flight: deque[int] = deque()
@@ -294,7 +238,7 @@ class Pop3Session:
             head = _Head()
             self._stream.copy_lines(head.write)
             self._has_proven_sizes = True  # of headers nobody says any; they are only compared
-            yield number, int(match[2]) if match else -1, _header(bytes(head.octets))
+            yield number, int(match[2]) if match else -1, header_of(bytes(head.octets))
 
     def retrieve(
         self, numbers: Iterable[int], new_body: Callable[[int], B], ahead: int = IN_FLIGHT
@@ -354,28 +298,32 @@ class Pop3Session:
         if announced is not None and announced > self._largest:
             raise MessageTooLargeError(announced, self._largest)
         body = new_body(announced or 0)
-        take = body.write
-        largest = self._largest
-        head = b""
-        size = 0
-
-        def write(piece: memoryview) -> None:
-            nonlocal head, size
-            if size < _HEAD:
-                head += piece[: _HEAD - size]
-            size += len(piece)
-            if size > largest:
-                raise MessageTooLargeError(size, largest)
-            take(piece)
-
-        try:
-            self._stream.copy_lines(write)
-        except BaseException:
-            body.discard()
-            raise
+        head, size = self._copy(body)
         is_as_announced = announced == size
         self._has_proven_sizes = is_as_announced
         return Retrieved(number, body, head, size), is_as_announced
+
+    def _copy(self, body: Body) -> tuple[bytes, int]:
+        """Hand a message to ``body`` as it arrives; return its first octets and its size."""
+        head = _Head()
+        take = body.write
+        largest = self._largest
+
+        def write(piece: memoryview) -> None:
+            head.write(piece)
+            if head.size > largest:
+                raise MessageTooLargeError(head.size, largest)
+            take(piece)
+
+        try:
+            if (whole := self._stream.lines()) is not None:
+                write(whole)
+            else:
+                self._stream.copy_lines(write)
+        except BaseException:
+            body.discard()
+            raise
+        return bytes(head.octets), head.size
 
     def _listing(self, command: bytes) -> Iterator[bytes]:
         self._stream.send(command + b"\r\n")
@@ -427,7 +375,7 @@ class _Nowhere:
         """Nothing is kept."""
 
 
-def _header(head: bytes) -> bytes:
+def header_of(head: bytes) -> bytes:
     """Return a message's beginning up to its first empty line."""
     if head.startswith(b"\r\n"):
         return head[:2]

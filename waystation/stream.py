@@ -156,6 +156,20 @@ class Stream:
             write(view[self._start : stop])
             self._start = stop
 
+    def lines(self) -> memoryview | None:
+        """Return a multi-line answer that has arrived whole and needs no change, as most do.
+
+        None stands for every other: see ``copy_lines``. The view is void after the next call.
+        """
+        start = self._start
+        stop = self._data.find(b"\r\n.", start, self._end)
+        if stop < 0 or not self._data.startswith(b"\r\n.\r\n", stop) or stop + 5 > self._end:
+            return None
+        if self._data[start] == _DOT:
+            return None
+        self._start = stop + 5
+        return self._view[start : stop + 2]
+
     def _demand(self, size: int) -> None:
         """Receive until so many octets lie in the buffer."""
         while self._end - self._start < size:

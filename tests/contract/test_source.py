@@ -20,8 +20,8 @@ from tests.fakes.pop3_server import Mail, Pop3Server
 from tests.servers.dovecot import PASSWORD, Dovecot
 from waystation.address import parse_account
 from waystation.errors import RefusedError
-from waystation.imap import Connection
 from waystation.pop3 import Pop3Session
+from waystation.session import Connection
 from waystation.wire import Fetched, Tagged
 
 if TYPE_CHECKING:

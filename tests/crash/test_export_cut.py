@@ -14,7 +14,7 @@ from tests.fakes.imap_server import ImapServer
 from tests.fakes.mailbox import FakeUser, Mailboxes
 from tests.relay import Cut, Direction, Relay
 from waystation.errors import ConnectionLostError, ProtocolError, UnreachableError
-from waystation.imap import Connection
+from waystation.session import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,10 +13,11 @@ from store.archive import Archive
 from store.check import Checked, Discrepancy, check
 from tests.compare import Message
 from waystation.address import Account, parse_account
-from waystation.imap import Connection, ImapSession
+from waystation.imap import ImapSession
 from waystation.pop3 import Pop3Session
 from waystation.progress import Silent
 from waystation.retry import Patience
+from waystation.session import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ from tests import corpus
 from tests.compare import _selectable, differences, quoted, snapshot
 from tests.export.support import Stage, connector
 from tests.servers.dovecot import PASSWORD, Dovecot
-from waystation.imap import Connection
+from waystation.session import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +159,7 @@ _MEASURED = """
 import re, sys
 from pathlib import Path
 from tests.export.support import Stage, connector
-from waystation.imap import Connection
+from waystation.session import Connection
 
 path, port, user, ca_file = sys.argv[1:]
 settings = Connection(Path(ca_file), timeout=60)

@@ -16,13 +16,13 @@ from store.check import rebuild
 from store.finding import Compared
 from store.uidls import UIDVALIDITY
 from tests.export.support import Pop3, pop3_stage
-from tests.fakes.pop3_server import Mail, Pop3Server
+from tests.fakes.pop3_server import MODERN, Mail, Pop3Server
 from waystation.address import parse_account
 from waystation.errors import OtherProtocolError, OtherSourceError, ProtocolError, RefusedError
-from waystation.imap import Connection
 from waystation.pop3 import Pop3Session
 from waystation.progress import Silent
 from waystation.selection import Selection
+from waystation.session import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from store.finding import Finding
     from tests.export.support import Stage
 
+WITHOUT_TOP = tuple(word for word in MODERN if word != "TOP")
 RECEIVED = (
     b"Received: from b by c; Wed, 01 May 2024 10:30:00 +0200\r\n"
     b"Received: from a by b; Wed, 01 May 2024 10:00:00 +0200\r\n"
@@ -224,21 +225,24 @@ def test_without_uidl_messages_are_known_by_their_content(
     assert sorted(contents(stage)) == sorted(held(server))
 
 
-def test_a_message_that_uidl_leaves_out_is_fetched_all_the_same(
-    stage: Stage, server: Pop3Server
+@pytest.mark.parametrize("capabilities", [MODERN, WITHOUT_TOP])
+def test_a_message_that_uidl_leaves_out_is_fetched_once_where_there_is_top(
+    capabilities: tuple[str, ...], stage: Stage, server: Pop3Server
 ) -> None:
+    server.script.capabilities = capabilities
     server.script.unlisted = {2, 5}
 
     assert stage.run().new == 5
 
     assert sorted(contents(stage)) == held(server)
     assert same(stage.run())
-    assert server.count("RETR") == 5 + 2
+    assert server.count("RETR") == 5 + (2 if capabilities is WITHOUT_TOP else 0)
 
 
 def test_messages_that_share_their_name_are_told_apart_by_content(
     stage: Stage, server: Pop3Server, caplog: pytest.LogCaptureFixture
 ) -> None:
+    server.script.capabilities = WITHOUT_TOP
     server.mails[3].uidl = server.mails[0].uidl
 
     assert stage.run().new == 5
@@ -268,21 +272,86 @@ def test_a_name_that_once_was_good_and_then_doubles_loses_no_message(
     assert same(stage.run())
 
 
-def test_new_names_for_all_messages_double_nothing(stage: Stage, server: Pop3Server) -> None:
+def rename(server: Pop3Server) -> None:
+    """Give every message another unique-id, as a server does that was set up anew."""
+    for number, mail in enumerate(server.mails):
+        mail.uidl = f"new-{number}"
+
+
+@pytest.mark.parametrize("capabilities", [MODERN, WITHOUT_TOP])
+def test_new_names_for_all_messages_double_nothing(
+    capabilities: tuple[str, ...],
+    stage: Stage,
+    server: Pop3Server,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server.script.capabilities = capabilities
     server.mails.append(Mail("copy", octets(1)))
     stage.run()
     before = [(row.id, row.uid, row.path) for row in stage.rows()]
-    for number, mail in enumerate(server.mails):
-        mail.uidl = f"new-{number}"
+    rename(server)
+    server.commands.clear()
 
     result = stage.run()
 
     assert same(result)
     assert result.renumbered == 6
     assert [(row.id, row.uid, row.path) for row in stage.rows()] == before
+    if capabilities is MODERN:
+        assert (server.count("TOP"), server.count("RETR")) == (6, 0)
+        assert "6 messages with a new unique-id are here already" in caplog.text
+    else:
+        assert (server.count("TOP"), server.count("RETR")) == (0, 6)
     server.commands.clear()
     assert same(stage.run())
-    assert server.count("RETR") == 0
+    assert server.count("RETR") + server.count("TOP") == 0
+
+
+def test_with_new_names_only_what_stays_in_doubt_is_read_again(
+    stage: Stage, server: Pop3Server
+) -> None:
+    twin = octets(1).replace(b"..line", b"..lime")  # the same header and size
+    plain = [Mail("p", b"Subject: no id\r\n\r\nx\r\n"), Mail("q", b"\r\nno header\r\n")]
+    server.mails += [Mail("twin", twin), *plain]
+    stage.run()
+    before = [(row.id, row.uid, row.path) for row in stage.rows()]
+    rename(server)
+    server.mails += [Mail("new", octets(9)), Mail("another", octets(2, 500))]
+    server.commands.clear()
+
+    result = stage.run()
+
+    assert (result.new, result.renumbered, result.vanished) == (2, 8, 0)
+    # Both twins, the two without a Message-ID, the two that are new.
+    assert server.count("RETR") == 6
+    assert [(row.id, row.uid, row.path) for row in stage.rows()][:8] == before
+    assert contents(stage) == held(server)
+
+
+def test_more_messages_with_a_header_than_are_archived_are_read(
+    stage: Stage, server: Pop3Server
+) -> None:
+    stage.run()
+    rename(server)
+    server.mails.append(Mail("other", octets(1).replace(b"..line", b"..lime")))
+
+    result = stage.run()
+
+    assert (result.new, result.renumbered) == (1, 5)
+    assert contents(stage) == held(server)
+
+
+def test_with_new_names_a_list_that_says_wrong_sizes_costs_only_time(
+    stage: Stage, server: Pop3Server
+) -> None:
+    stage.run()
+    rename(server)
+    server.script.listed_too_many = 7
+    server.commands.clear()
+
+    result = stage.run()
+
+    assert (result.new, result.renumbered, server.count("RETR")) == (0, 5, 5)
 
 
 def test_a_message_that_comes_back_under_another_name_keeps_its_row(
@@ -327,9 +396,62 @@ def test_verify_names_what_differs_under_the_same_name(stage: Stage, server: Pop
     assert (stage.path / "index.sqlite").read_bytes() == before
 
 
-def test_a_new_index_knows_the_messages_by_their_content(stage: Stage, server: Pop3Server) -> None:
+def test_a_new_index_takes_the_names_over_and_fetches_nothing(
+    stage: Stage, server: Pop3Server
+) -> None:
+    server.mails[2].octets = SENT + server.mails[2].octets.removeprefix(RECEIVED + SENT)
+    server.mails[3].octets = b"Subject: no date\r\n\r\nx\r\n"
+    stage.run()
+    before = [(row.uid, row.path, row.date_from) for row in stage.rows()]
+    assert [date_from for *_, date_from in before] == [
+        *("received", "received", "date", None, "received")
+    ]
+    rebuild(stage.path, Silent())
+    server.commands.clear()
+
+    result = stage.run()
+
+    assert same(result)
+    assert result.renumbered == 0
+    assert [(row.uid, row.path, row.date_from) for row in stage.rows()] == before
+    assert server.count("RETR") + server.count("TOP") == 0
+    server.mails.append(Mail("one more", octets(6)))
+    assert stage.run().new == 1
+
+
+@pytest.mark.parametrize("damage", ["gone", "garbage", "page"])
+def test_where_the_old_index_cannot_be_believed_headers_give_the_names_back(
+    damage: str, stage: Stage, server: Pop3Server
+) -> None:
     stage.run()
     before = [(row.uid, row.path) for row in stage.rows()]
+    index = stage.path / "index.sqlite"
+    if damage == "gone":
+        index.unlink()
+    elif damage == "garbage":
+        index.write_bytes(b"x" * 8192)
+    else:
+        octets = bytearray(index.read_bytes())
+        octets[4096:] = b"\xff" * (len(octets) - 4096)
+        index.write_bytes(octets)
+    rebuild(stage.path, Silent())
+    server.commands.clear()
+
+    result = stage.run()
+
+    assert same(result)
+    assert result.renumbered == 5
+    assert [(row.uid, row.path) for row in stage.rows()] == before
+    assert (server.count("TOP"), server.count("RETR")) == (5, 0)
+
+
+def test_a_new_index_knows_the_messages_by_their_content_where_there_is_no_top(
+    stage: Stage, server: Pop3Server
+) -> None:
+    server.script.capabilities = WITHOUT_TOP
+    stage.run()
+    before = [(row.uid, row.path) for row in stage.rows()]
+    (stage.path / "index.sqlite").unlink()
     rebuild(stage.path, Silent())
 
     result = stage.run()
@@ -581,6 +703,7 @@ def test_what_has_no_name_is_left_out_once(stage: Stage, server: Pop3Server) -> 
 def test_a_run_that_stops_at_its_budget_takes_nothing_for_vanished(
     stage: Stage, server: Pop3Server
 ) -> None:
+    server.script.capabilities = WITHOUT_TOP
     server.mails[:] = mails(150)
     stage.run()
     for number, mail in enumerate(server.mails):

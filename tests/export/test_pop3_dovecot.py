@@ -21,7 +21,7 @@ from tests.relay import Cut, Direction, Relay
 from tests.servers.dovecot import PASSWORD, Dovecot, has_pop3
 from waystation.address import parse_account
 from waystation.doctor import Outcome, examine
-from waystation.imap import Connection
+from waystation.session import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -237,7 +237,7 @@ from pathlib import Path
 from tests.export.support import pop3_stage
 from waystation.address import parse_account
 from waystation.doctor import Outcome, examine
-from waystation.imap import Connection
+from waystation.session import Connection
 
 path, port, user, ca_file = sys.argv[1:]
 result = pop3_stage(Path(path), int(port), user, Connection(Path(ca_file), timeout=60)).run()

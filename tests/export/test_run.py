@@ -19,7 +19,7 @@ from waystation.errors import (
     RefusedError,
     SignInError,
 )
-from waystation.imap import Connection
+from waystation.session import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -161,6 +161,9 @@ class MemorySource:
                 yield Fetched(_remote(message), body)
             yield Tagged(b"M%d" % number, "OK", "done")
 
+    def known_by_header(self, uids: Iterable[int]) -> Iterator[tuple[int, KnownAgain]]:
+        return iter(())
+
     def knows_again(self, message: RemoteMessage, digest: str) -> KnownAgain | None:
         return None
 

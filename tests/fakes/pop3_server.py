@@ -53,6 +53,8 @@ class Script:
     """Numbers whose RETR is answered with what is no answer."""
     counted_too_many: int = 0
     """By how many STAT is wrong."""
+    listed_too_many: int = 0
+    """By how many octets the answer to LIST is wrong."""
     announced_too_many: int = 0
     """By how many octets the answer to RETR is wrong."""
     announces: bool = True
@@ -186,7 +188,8 @@ class _Connection:
             ]
             self._say("+OK", *lines, ".")
         elif name == "LIST" and not rest:
-            sizes = (f"{number} {len(mail.octets)}" for number, mail in enumerate(mails, 1))
+            more = self._script.listed_too_many
+            sizes = (f"{number} {len(mail.octets) + more}" for number, mail in enumerate(mails, 1))
             self._say("+OK", *sizes, ".")
         elif name in ("RSET", "NOOP"):
             self._say("+OK")

@@ -15,8 +15,8 @@ from tests.compare import encode_name, quoted, snapshot, split_levels
 from tests.export.support import Stage
 from tests.export.support import connector as source_connector
 from tests.importer.support import connector
-from waystation.imap import Connection
 from waystation.progress import Silent
+from waystation.session import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

@@ -36,10 +36,10 @@ from tests.foreign.support import (
 )
 from tests.importer.support import Mail, connector, mail
 from waystation.errors import ServerError
-from waystation.imap import Connection
 from waystation.model import SpecialUse
 from waystation.progress import Silent
 from waystation.retry import Patience
+from waystation.session import Connection
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,9 @@ from tests.exchange_online.keys import StubIssuer
 from tests.exchange_online.profile import EXO_2026
 from tests.exchange_online.server import ExchangeOnline
 from waystation.address import parse_account
-from waystation.imap import Connection, ImapSession
+from waystation.imap import ImapSession
 from waystation.retry import Patience
+from waystation.session import Connection
 from waystation.token import Token
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from store.transfers import TransferState
 from tests.fakes.imap_server import ImapServer
 from tests.fakes.mailbox import Mailboxes
 from waystation.address import Account
-from waystation.imap import Connection, ImapSession
+from waystation.imap import ImapSession
 from waystation.model import FolderState, RemoteMessage, split_name
 from waystation.retry import Patience
+from waystation.session import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

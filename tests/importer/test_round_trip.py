@@ -18,8 +18,9 @@ from tests.corpus import fill_maildir, folder_names, mailbox
 from tests.importer.support import connector
 from tests.servers.dovecot import HOST, PASSWORD, Dovecot
 from waystation.address import Account
-from waystation.imap import Connection, ImapSession
+from waystation.imap import ImapSession
 from waystation.progress import Silent
+from waystation.session import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

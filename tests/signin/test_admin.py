@@ -12,8 +12,9 @@ from tests.fakes.mailbox import Mailboxes
 from tests.servers.dovecot import Dovecot, has_pop3, is_available
 from waystation.address import parse_account
 from waystation.errors import SignInError
-from waystation.imap import Connection, ImapSession
+from waystation.imap import ImapSession
 from waystation.pop3 import Pop3Session
+from waystation.session import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

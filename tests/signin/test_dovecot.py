@@ -13,7 +13,8 @@ from waystation import oauth
 from waystation.address import parse_account
 from waystation.doctor import Outcome, examine
 from waystation.errors import SignInError
-from waystation.imap import Connection, ImapSession
+from waystation.imap import ImapSession
+from waystation.session import Connection
 from waystation.token import Token
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from waystation.errors import (
     SignInError,
     UsageError,
 )
-from waystation.imap import Connection
 from waystation.pop3 import Pop3Session
+from waystation.session import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

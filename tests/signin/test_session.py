@@ -23,7 +23,8 @@ from waystation.errors import (
     SignInError,
     backoff_of,
 )
-from waystation.imap import Connection, ImapSession
+from waystation.imap import ImapSession
+from waystation.session import Connection
 from waystation.token import Token
 
 if TYPE_CHECKING:

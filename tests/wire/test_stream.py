@@ -27,7 +27,8 @@ from waystation.errors import (
     UsageError,
     WaystationError,
 )
-from waystation.imap import Connection, ImapSession
+from waystation.imap import ImapSession
+from waystation.session import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

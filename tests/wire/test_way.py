@@ -16,7 +16,8 @@ from tests.fakes.mailbox import Mailboxes
 from tests.servers.proxies import ProxyServer, _relay
 from waystation.address import parse_account
 from waystation.errors import CertificateError, UnreachableError, UsageError
-from waystation.imap import Connection, ImapSession
+from waystation.imap import ImapSession
+from waystation.session import Connection
 from waystation.way import Way
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from store.transfers import Target
     from waystation.address import Account
     from waystation.cli.output import Listener
-    from waystation.imap import Connection, ImapSession
+    from waystation.imap import ImapSession
     from waystation.pop3 import Pop3Session
+    from waystation.session import Connection
     from waystation.signin import Credential
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waystation.cli.output import Listener
-    from waystation.imap import Connection
+    from waystation.session import Connection
 
 ArchivePath = Annotated[
     Path, typer.Argument(metavar="ARCHIVE", help="The archive's directory.", show_default=False)
@@ -135,7 +135,7 @@ class Reach:
     def connection(self) -> Connection:
         """How to connect."""
         # Loaded late: whoever asks for help needs no TLS.
-        from waystation.imap import Connection
+        from waystation.session import Connection
 
         return Connection(self.ca_file, self.allow_plaintext, self.timeout)
 

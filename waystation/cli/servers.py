@@ -72,7 +72,7 @@ def _doctor(
     """
     from waystation.cli.tokens import registration_for
     from waystation.doctor import Outcome, examine
-    from waystation.imap import Connection
+    from waystation.session import Connection
 
     listener = state.listen("doctor", as_json=as_json, quiet=quiet, debug=debug)
     passwords = PasswordSource(password_env, password_command)
@@ -159,7 +159,7 @@ def _login(
     """
     from waystation import oauth
     from waystation.cli.tokens import registration_for, store, user_of, web_for
-    from waystation.imap import Connection
+    from waystation.session import Connection
 
     listener = state.listen("login", as_json=as_json, quiet=quiet, debug=debug)
     account = placed(named_account(named), sign_in)
@@ -192,7 +192,7 @@ def _logout(
     """Forget a sign-in on this machine. What was signed in elsewhere stays."""
     from waystation import oauth
     from waystation.cli.tokens import registration_for, store, user_of, web_for
-    from waystation.imap import Connection
+    from waystation.session import Connection
 
     listener = state.listen("logout", as_json=as_json, quiet=quiet, debug=debug)
     account = placed(named_account(named), sign_in)

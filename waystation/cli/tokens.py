@@ -12,7 +12,7 @@ from waystation.errors import SignInError, UsageError, plain
 if TYPE_CHECKING:
     from waystation.address import Account
     from waystation.cli.options import SignIn
-    from waystation.imap import Connection
+    from waystation.session import Connection
 
 
 def tokens_for(account: Account, connection: Connection, sign_in: SignIn) -> oauth.Tokens:

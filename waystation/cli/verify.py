@@ -76,7 +76,7 @@ def _verify(
     """
     from store.archive import Archive
     from store.finding import Compared
-    from waystation.imap import Connection
+    from waystation.session import Connection
 
     listener = state.listen("verify", as_json=as_json, quiet=quiet, debug=debug)
     if source == target:
