@@ -132,6 +132,10 @@ class Provider:
     """None of a kind of server: that is anywhere, and is named ``imaps://USER@HOST``."""
     pop3: Endpoint | None = None
     smtp: Endpoint | None = None
+    target: Endpoint | None = None
+    """Where mail is put in, if that is not where it is read by IMAP."""
+    own_domains: Mapping[Protocol, Endpoint] = field(default_factory=dict)
+    """Where mailboxes of domains are read that are not the provider's own, if elsewhere."""
     sign_in: tuple[SignInKind, ...]
     login: LoginName = LoginName.ADDRESS
     where: str
@@ -149,6 +153,8 @@ class Provider:
     """Ends of the names of its mail exchangers."""
     hosts: tuple[str, ...] = ()
     """Further hosts where the same mailboxes are read."""
+    daily: Mapping[Protocol, int] = field(default_factory=dict)
+    """Octets that may be fetched in 24 hours before the mailbox is shut."""
     windows: Mapping[str, int] = field(default_factory=dict)
     """By host: so many messages of a folder are shown, the newest, and not one more."""
     oauth: OAuth | None = None
@@ -171,9 +177,12 @@ class Provider:
         """Whether the mailboxes are in Exchange Online."""
         return bool(self.clouds)
 
-    def endpoint(self, protocol: Protocol) -> Endpoint | None:
-        """Return where the protocol is spoken; None where it is not offered."""
-        return self.imap if protocol == "imap" else self.pop3
+    def endpoint(self, protocol: Protocol, domain: str | None = None) -> Endpoint | None:
+        """Return where the protocol is spoken, for mailboxes of this domain; None for nowhere."""
+        usual = self.imap if protocol == "imap" else self.pop3
+        if domain is None or domain.lower() in self.domains:
+            return usual
+        return self.own_domains.get(protocol, usual)
 
     def login_name(self, user: str) -> str:
         """Return the name by which the servers know the mailbox of this address."""
