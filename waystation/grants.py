@@ -3,7 +3,7 @@
 Two ways lead to a token. A person consents once in a browser (RFC 6749 section 4.1, with PKCE,
 RFC 7636, and state); what then renews tokens is kept from run to run. Or a Workspace
 administrator's service account signs a request for each mailbox (RFC 7523), and nothing is
-kept. Where tokens come from is data of the presets.
+kept. Where tokens come from is data of the presets. joserfc is Authlib's own library for keys.
 
 No device codes: Google lets them have no scope that opens mail ("OAuth 2.0 for TV and
 Limited-Input Device Applications"). A machine without a browser is helped by the address that
@@ -30,6 +30,7 @@ from authlib.integrations.requests_client.oauth2_session import OAuth2ClientAuth
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.client import OAuth2Client
 from authlib.oauth2.rfc7523 import JWTBearerGrant
+from joserfc.jwk import RSAKey
 
 from waystation import refusals
 from waystation.errors import (
@@ -429,7 +430,7 @@ def _assertion(client: Client, account: ServiceAccount, mailbox: str, now: float
     """Return a signed request ("Using OAuth 2.0 for Server to Server Applications", Google)."""
     try:
         signed = JWTBearerGrant.sign(
-            account.private_key,
+            RSAKey.import_key(account.private_key),
             issuer=account.email,
             audience=client.oauth.token,
             subject=mailbox,

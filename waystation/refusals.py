@@ -241,7 +241,9 @@ def refused_session(preset: Provider, user: str, reply: str, *, is_expired: bool
                 preset,
                 user,
             ),
-            preset.switch_on and f"To be switched on there: {preset.switch_on}",
+            f"{_IMAP_OFF}; in a Workspace also {_IMAP_FORBIDDEN}"
+            if preset.name == "gmail"
+            else f"To be switched on there: {preset.switch_on}",
         ),
     )
 

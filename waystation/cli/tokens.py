@@ -50,7 +50,6 @@ def _granted_for(account: Account, connection: Connection, sign_in: SignIn) -> T
     if sign_in.service_account is None:
         return grants.user_tokens(client, account.user, grant_store(), web)
     service = grants.ServiceAccount.read(sign_in.service_account)
-    client = replace(client, client_id=service.number)
     return grants.service_tokens(client, service, account.user, web)
 
 
@@ -88,7 +87,9 @@ def client_for(account: Account, sign_in: SignIn) -> grants.Client:
             raise UsageError(f"--service-account: {preset.title} has none.")
         if sign_in.client_secret_env is not None:
             raise UsageError("give --service-account or --client-secret-env, not both.")
-        return grants.Client(preset, found, "")
+        return grants.Client(
+            preset, found, grants.ServiceAccount.read(sign_in.service_account).number
+        )
     if not sign_in.client_id or not re.fullmatch(found.client_id, sign_in.client_id):
         raise UsageError(
             f"{preset.title} gives tokens to registered clients only, and waystation is none: make "
