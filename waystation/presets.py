@@ -78,7 +78,10 @@ _AOL = Provider(
     smtp=Endpoint("smtp.aol.com", 465),
     sign_in=_APP_PASSWORD,
     where="https://login.aol.com/account/security",
-    limits=("IMAP shows the newest 10,000 messages of a folder.",),
+    limits=(
+        "IMAP shows the newest 10,000 messages of a folder, with --server "
+        "export.imap.aol.com:993 the newest 100,000.",
+    ),
     quirks=(
         "OAuth is closed to new applications: an app password is the only way in.",
         "FETCH may answer 'Server error - Please try again later'; the same run asks again.",
@@ -95,7 +98,8 @@ _AOL = Provider(
         *("aol.co.nz", "aol.com.au", "aol.com.ar", "aol.com.br", "aol.com.mx"),
     ),
     mx=("mx-aol.mail.gm0.yahoodns.net", "mail.gm0.yahoodns.net"),
-    windows={"imap.aol.com": 10_000},
+    hosts=("export.imap.aol.com",),
+    windows={"imap.aol.com": 10_000, "export.imap.aol.com": 100_000},
 )
 
 # "OAuth 2.0 for Mobile & Desktop Apps" has the endpoints; "OAuth 2.0 for TV and Limited-Input
@@ -364,8 +368,17 @@ _FASTMAIL = Provider(
 )
 
 
+_IN_USE = "in general use"
+
+
 def _zoho(
-    name: str, where: str, zone: str, domains: tuple[str, ...], *, has_pro: bool = True
+    name: str,
+    where: str,
+    zone: str,
+    domains: tuple[str, ...],
+    *,
+    source: str | None = None,
+    has_pro: bool = True,
 ) -> Provider:
     """Return the Zoho of one region: an account lives in one, and no other knows it.
 
@@ -391,7 +404,7 @@ def _zoho(
             f"A domain of your own is read at {'imappro' if has_pro else 'imap'}.{zone}.",
         ),
         sources=(
-            "ISPDB, zoho.com.xml",
+            f"ISPDB, {zone}.xml" if source is None else source,
             "Zoho Mail Help, 'IMAP access', as the help of each region shows it",
             "Zoho Mail Help, 'Configure email delivery', for the mail exchangers",
         ),
@@ -402,11 +415,11 @@ def _zoho(
 
 _ZOHO = _zoho("zoho", "United States", "zoho.com", ("zoho.com", "zohomail.com"))
 _ZOHO_REGIONS = (
-    _zoho("zoho-eu", "Europe", "zoho.eu", ("zohomail.eu",)),
-    _zoho("zoho-in", "India", "zoho.in", ("zohomail.in",)),
-    _zoho("zoho-au", "Australia", "zoho.com.au", ("zohomail.com.au",)),
-    _zoho("zoho-jp", "Japan", "zoho.jp", ("zohomail.jp",)),
-    _zoho("zoho-ca", "Canada", "zohocloud.ca", ("zohomail.ca",), has_pro=False),
+    _zoho("zoho-eu", "Europe", "zoho.eu", ("zoho.eu", "zohomail.eu")),
+    _zoho("zoho-in", "India", "zoho.in", ("zoho.in", "zohomail.in")),
+    _zoho("zoho-au", "Australia", "zoho.com.au", ("zoho.com.au", "zohomail.com.au")),
+    _zoho("zoho-jp", "Japan", "zoho.jp", ("zohomail.jp",), source=_IN_USE),
+    _zoho("zoho-ca", "Canada", "zohocloud.ca", ("zohomail.ca",), source=_IN_USE, has_pro=False),
 )
 
 _IONOS = Provider(
@@ -440,6 +453,7 @@ _YANDEX_ID = OAuth(
     sources=(
         "Yandex 360, 'OAuth-авторизация в Яндекс Почте'",
         "Yandex ID, 'Получение кода подтверждения от пользователя' (code, PKCE)",
+        "ISPDB, yandex.ru.xml, for the scope",
     ),
 )
 
@@ -459,7 +473,10 @@ _YANDEX = Provider(
     ),
     oauth=_YANDEX_ID,
     sources=("ISPDB, yandex.ru.xml", "imapsync, FAQ"),
-    domains=("yandex.com", "yandex.ru", "ya.ru", "yandex.by", "yandex.kz", "yandex.ua"),
+    domains=(
+        *("yandex.com", "yandex.ru", "ya.ru", "yandex.by", "yandex.kz", "yandex.ua"),
+        "narod.ru",
+    ),
     mx=("yandex.net", "yandex.ru"),
     hosts=("imap.yandex.ru", "imap.ya.ru"),
 )

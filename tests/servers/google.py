@@ -84,6 +84,10 @@ class GoogleIdentity:
         """What the person at the browser ticks."""
         self.declines: str | None = None
         """The error with which the browser is sent back instead of a code."""
+        self.scope = SCOPE
+        """What opens a mailbox."""
+        self.page: str | None = None
+        """A page that shows the code to be copied, as Yandex has one; None where there is none."""
         self.rotates = False
         """Whether each renewal brings a new refresh token and ends the old one, as others do."""
         self.delegated: dict[str, str] = {}
@@ -165,7 +169,7 @@ class GoogleIdentity:
             return (
                 found is not None
                 and found.user == user
-                and found.scope == SCOPE
+                and found.scope == self.scope
                 and self._clock() < found.until
                 and (found.consent is None or not found.consent.is_revoked)
             )
@@ -238,24 +242,30 @@ class GoogleIdentity:
         if query.get("client_id") != CLIENT:
             return Answer("Error 401: deleted_client", 401)
         redirect = urlsplit(query.get("redirect_uri", ""))
+        if query.get("redirect_uri") == self.page:
+            code = self._code(query)
+            return Answer(f"<p>Your code is {code}")
         if redirect.scheme != "http" or redirect.hostname != "127.0.0.1":
             return Answer("Error 400: redirect_uri_mismatch", 400)
-        assert query["response_type"] == "code"
-        assert query["code_challenge_method"] == "S256"
-        assert query["scope"] == SCOPE
         assert query["access_type"] == "offline"
         fields = {"state": query["state"]}
         if self.declines is not None:
             fields["error"] = self.declines
         else:
-            code = f"4/{secrets.token_urlsafe(24)}"
-            self.issued.append(code)
-            self._codes[code] = _Consent(
-                query["login_hint"], self.granted, query["redirect_uri"], query["code_challenge"]
-            )
-            fields |= {"code": code, "scope": self.granted}
+            fields |= {"code": self._code(query), "scope": self.granted}
         back = f"{query['redirect_uri']}/?{urlencode(fields)}"
         return Answer("", 302, {"Location": back})
+
+    def _code(self, query: dict[str, str]) -> str:
+        assert query["response_type"] == "code"
+        assert query["code_challenge_method"] == "S256"
+        assert query["scope"] == self.scope
+        code = f"4/{secrets.token_urlsafe(24)}"
+        self.issued.append(code)
+        self._codes[code] = _Consent(
+            query["login_hint"], self.granted, query["redirect_uri"], query["code_challenge"]
+        )
+        return code
 
     def _token(self, form: dict[str, str]) -> Answer:
         if self._busy:

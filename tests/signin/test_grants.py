@@ -267,6 +267,35 @@ def test_a_missing_or_wrong_secret_of_the_client_is_told(
         grants.sign_in(replace(client, secret=secret), USER, store, web, lambda _: None, timeout=20)
 
 
+def test_yandex_shows_a_code_which_is_pasted(
+    google: GoogleIdentity, store: Store, web: Web, clock: Clock
+) -> None:
+    preset = PROVIDERS["yandex"]
+    assert preset.oauth is not None
+    google.scope = google.granted = preset.oauth.scope
+    google.page = preset.oauth.redirect
+    there = replace(
+        preset.oauth,
+        authorization=f"{google.base}/o/oauth2/v2/auth",
+        token=f"{google.base}/token",
+    )
+    client = grants.Client(preset, there, CLIENT, SECRET)
+    shown: list[str] = []
+
+    def person(wanted: str) -> str:
+        assert wanted == "The code that the browser shows in the end: "
+        address = shown[-1].partition("any browser: ")[2]
+        page = google.answer("GET", address.removeprefix(google.base), {}).body
+        assert isinstance(page, str)
+        return page.partition("code is ")[2]
+
+    token = grants.sign_in(client, USER, store, web, shown.append, paste=person, clock=clock)
+
+    assert google.opens(token.secret, USER)
+    assert google.opens(renewed(client, store, web, clock), USER)
+    assert grants.sign_out(client, USER, store, web) == (True, "Yandex Mail cannot be asked to")
+
+
 # --- what is kept renews tokens
 
 

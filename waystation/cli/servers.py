@@ -30,8 +30,7 @@ Examples:
 _LOGIN = """\
 \b
 Examples:
-  waystation login office365:bob@contoso.com --client-id ID
-  waystation login office365:sales@contoso.com --sign-in-as bob@contoso.com --device-code
+  waystation login office365:bob@contoso.com --client-id ID --device-code
   waystation login gmail:alice@gmail.com --client-id ID --client-secret-env SECRET
 """
 _LOGOUT = """\
