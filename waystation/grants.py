@@ -18,7 +18,7 @@ import re
 import threading
 import time
 import webbrowser
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from secrets import compare_digest
@@ -220,8 +220,12 @@ def sign_in(
             show(f"Open this address in any browser: {address}")
             landed: _Landed | None = _pasted((paste or input)(_wanted(client)), state)
         else:
-            if not _has_browser(address):
-                show(f"Open this address in a browser of this machine: {address}")
+            # That a browser opened is said by programs that opened none, too.
+            show(
+                "Open this address in a browser of this machine, unless one opens by itself: "
+                f"{address}"
+            )
+            _open_browser(address)
             landed = landing.wait(timeout)
         if landed is None:
             raise refusals.nobody_came(client.preset, user, timeout)
@@ -394,11 +398,9 @@ def _pasted(text: str, state: str) -> _Landed:
     )
 
 
-def _has_browser(address: str) -> bool:
-    try:
-        return webbrowser.open(address)
-    except webbrowser.Error:
-        return False
+def _open_browser(address: str) -> None:
+    with suppress(webbrowser.Error, OSError):
+        webbrowser.open(address)
 
 
 def _speaker(client: Client, web: Web, **more: str) -> Any:

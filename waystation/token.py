@@ -11,7 +11,7 @@ import base64
 import json
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from waystation.errors import plain
@@ -173,6 +173,9 @@ class Tokens:
                 plain(self._user),
                 self._token.expires_at - self._clock(),
             )
+        elif self._token.is_fresh:
+            # Meanwhile it may have been taken back: where it is refused, a new one is worth a try.
+            self._token = replace(self._token, is_fresh=False)
         return self._token
 
     def must_renew(self, token: Token) -> bool:
@@ -185,7 +188,7 @@ class Tokens:
 
     def discard(self, token: Token) -> None:
         """See ``TokenSource``."""
-        if token is self._token:
+        if self._token is not None and token.secret == self._token.secret:
             self._token = None
         self._is_worn = True
 

@@ -39,7 +39,7 @@ def test_gmail_by_pop3_stops_at_its_own_day_s_budget(
         pytest.skip("no Dovecot with POP3 here (Debian 12: apt-get install dovecot-pop3d)")
     monkeypatch.setenv("APP_PASSWORD", PASSWORD)
     small = replace(PROVIDERS["gmail"], daily={"pop3": 100})
-    monkeypatch.setitem(PROVIDERS, "gmail", small)  # type: ignore[arg-type]
+    monkeypatch.setitem(PROVIDERS, "gmail", small)
     with Dovecot(pop3=True) as dovecot:
         for number in range(200):
             dovecot.doveadm("save", "-u", USER, "-m", "INBOX", data=letter(number))

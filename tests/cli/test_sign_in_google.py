@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.conftest import Result, letter, start
-from tests.fakes.imap_server import Answer, ImapServer
+from tests.fakes.imap_server import Answer, Cut, ImapServer
 from tests.fakes.mailbox import Mailboxes
 from tests.servers import browser
 from tests.servers.dovecot import Dovecot, has_pop3, is_available
@@ -131,7 +131,7 @@ def test_without_a_browser_the_address_is_shown_and_any_browser_of_this_machine_
     while "Open this address" not in (line := running.stderr.readline()):
         assert line
 
-    browser.visit(line.partition("machine: ")[2].strip(), google.ca_file)
+    browser.visit(line.partition("itself: ")[2].strip(), google.ca_file)
 
     assert running.wait(timeout=60) == 0
     assert f"{USER} is signed in" in running.stderr.read()
@@ -181,7 +181,12 @@ def test_a_service_account_exports_mailbox_after_mailbox_and_keeps_nothing(
     assert not (google.data / "waystation").exists()
 
 
-def test_a_token_that_runs_out_in_mid_run_is_renewed(google: Google, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "end", [Answer(b"BYE Session expired, please login again."), Cut()], ids=["told", "untold"]
+)
+def test_a_token_that_runs_out_in_mid_run_is_renewed(
+    google: Google, tmp_path: Path, end: Answer | Cut
+) -> None:
     google.login()
     user = google.server.mailboxes[USER]
     used: list[str] = []
@@ -195,8 +200,7 @@ def test_a_token_that_runs_out_in_mid_run_is_renewed(google: Google, tmp_path: P
     user.create("Second")
     for number in range(3, 60):
         user.folder("Second").append(letter(number))
-    ended = Answer(b"BYE Session expired, please login again.")
-    google.server.script.on("FETCH", ended, first=3, times=1)
+    google.server.script.on("FETCH", end, first=3, times=1)
 
     exported = google(
         *("export", tmp_path / "a", "--from", WHO, "--client-id", CLIENT, "--json"),

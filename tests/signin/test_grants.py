@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import stat
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -248,7 +250,7 @@ def test_a_browser_that_never_comes_back_is_told_how_to_do_without(
     with pytest.raises(SignInError, match="--paste"):
         grants.sign_in(client, USER, store, web, shown.append, timeout=0.01)
 
-    assert "Open this address in a browser of this machine: https://localhost" in shown[0]
+    assert "unless one opens by itself: https://localhost" in shown[0]
 
 
 @pytest.mark.parametrize(
@@ -304,7 +306,7 @@ def test_a_token_is_renewed_before_it_runs_out_and_not_oftener(
 ) -> None:
     source = grants.user_tokens(client, USER, signed_in, web, clock=clock)
     first = source.token()
-    assert source.token() is first
+    assert source.token().secret == first.secret
     clock.now += 3200
     assert not source.must_renew(first)
     clock.now += 100
@@ -366,6 +368,24 @@ def test_two_processes_that_renew_at_once_both_get_in(
 
     assert google.opens(others[0], USER)
     assert google.opens(mine, USER)
+
+
+def test_many_processes_that_keep_sign_ins_at_once_lose_none(tmp_path: Path) -> None:
+    file = tmp_path / "data" / "grants.json"
+    script = (
+        "import sys, pathlib\n"
+        "from waystation.kept import Store\n"
+        "store = Store(pathlib.Path(sys.argv[1]), lambda _: None)\n"
+        "for number in range(5):\n"
+        "    store.keep(f'{sys.argv[2]} {number}', {'refresh_token': sys.argv[2]})\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", script, str(file), name]) for name in "abcd"]
+
+    assert [process.wait(timeout=60) for process in running] == [0, 0, 0, 0]
+    store = Store(file, lambda _: None)
+    for name in "abcd":
+        for number in range(5):
+            assert store.sign_in(f"{name} {number}") == {"refresh_token": name}
 
 
 def test_a_consent_that_was_taken_back_is_told_with_the_seven_days_of_testing(
