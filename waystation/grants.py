@@ -58,10 +58,9 @@ _USUAL_LIFE = 3600.0
 """Seconds that a token lasts where nothing is said of it (RFC 6749 section 5.1 recommends it)."""
 _LONGEST_PASTE = 16_384
 _CODE = re.compile(r"[\w./~+-]{4,512}", re.ASCII)
-_PAGE = (
-    "<!doctype html><meta charset=utf-8><title>waystation</title><p>waystation has what it needs, "
-    "and goes on in the terminal. This page can be closed."
-)
+_PAGE = "<!doctype html><meta charset=utf-8><title>waystation</title><p>{}"
+_DONE = "waystation has what it needs, and goes on in the terminal. This page can be closed."
+_TO_PASTE = "Copy the whole address of this page, and paste it in the terminal."
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +205,7 @@ def sign_in(
         IdentityBusyError, CertificateError: the authorization server cannot be spoken to.
     """
     state, verifier = generate_token(43), generate_token(64)
-    with _Landing(state) as landing:
+    with _Landing(state, _DONE if paste is None else _TO_PASTE) as landing:
         back = client.oauth.redirect or landing.address
         speaker = _speaker(client, web, redirect_uri=back, scope=client.oauth.scope)
         address, _ = speaker.create_authorization_url(
@@ -293,7 +292,8 @@ class _Landing:
     Only what brings our state is listened to; others may knock.
     """
 
-    def __init__(self, state: str) -> None:
+    def __init__(self, state: str, words: str) -> None:
+        """Listen for this state; ``words`` are shown to whoever brings it."""
         self._state = state
         self._landed: _Landed | None = None
         self._has_landed = threading.Event()
@@ -304,7 +304,7 @@ class _Landing:
 
             def do_GET(self) -> None:
                 known = landing.take(self.path)
-                octets = _PAGE.encode() if known else b""
+                octets = _PAGE.format(words).encode() if known else b""
                 self.send_response(200 if known else 404)
                 self.send_header("Content-Type", "text/html; charset=utf-8")
                 self.send_header("Content-Length", str(len(octets)))

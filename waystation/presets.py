@@ -398,7 +398,8 @@ def _zoho(
         own_domains=own,
         sign_in=_EITHER,
         where=f"https://accounts.{zone}/home#security/app_password",
-        switch_on="IMAP access in Zoho Mail > Settings > Mail accounts.",
+        switch_on="IMAP access in Zoho Mail > Settings > Mail accounts. An account of another "
+        "region is unknown here: write zoho, zoho-eu, zoho-in, zoho-au, zoho-jp or zoho-ca.",
         quirks=(
             "An account lives in one region; the address that the webmail has says which.",
             f"A domain of your own is read at {'imappro' if has_pro else 'imap'}.{zone}.",

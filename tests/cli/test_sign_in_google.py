@@ -406,6 +406,7 @@ def test_dovecot_is_exported_with_a_kept_sign_in(
         ),
         (("doctor", "yandex:a@yandex.ru", "--service-account", "f"), "has none"),
         (("doctor", "yahoo:a@yahoo.com", "--service-account", "f"), "for office365:USER"),
+        (("doctor", "office365:a@b.example", "--service-account", "f"), "is for gmail:USER"),
         (("login", "yandex+pop3:a@yandex.ru", "--client-id", "0" * 32), "by IMAP only"),
     ],
 )

@@ -147,6 +147,23 @@ def test_any_browser_will_do_where_the_address_is_pasted(
     assert google.opens(renewed(client, store, web, clock), USER)
 
 
+def test_a_browser_of_this_machine_says_what_to_paste(
+    google: GoogleIdentity, client: grants.Client, store: Store, web: Web, clock: Clock
+) -> None:
+    shown: list[str] = []
+
+    def person(wanted: str) -> str:
+        address = shown[-1].partition("any browser: ")[2]
+        location = google.answer("GET", address.removeprefix(google.base), {}).headers["Location"]
+        with urlopen(location, timeout=10) as page:
+            assert "Copy the whole address of this page" in page.read().decode()
+        return location
+
+    token = grants.sign_in(client, USER, store, web, shown.append, paste=person, clock=clock)
+
+    assert google.opens(token.secret, USER)
+
+
 @pytest.mark.parametrize(
     ("pasted", "said"),
     [

@@ -113,6 +113,8 @@ def registration_for(account: Account, sign_in: SignIn) -> oauth.Registration:
     preset = account.preset
     if preset is None or not preset.is_exchange:
         raise _no_tokens(account)
+    if sign_in.service_account is not None:
+        raise UsageError("--service-account is for gmail:USER; here it is --client-secret-env.")
     cloud = preset.cloud(sign_in.cloud)
     if not sign_in.client_id:
         raise UsageError(
