@@ -73,6 +73,11 @@ class Account:
         """Return the same account, to be opened by an administrator's password."""
         return replace(self, sign_in_as=user)
 
+    def as_target(self) -> Self:
+        """Return the same account where it takes mail, if that is not where it is read."""
+        place = None if self.preset is None else self.preset.target
+        return self if place is None else self.at(place.host, place.port)
+
     @property
     def preset(self) -> Provider | None:
         """What is known of the provider; None where host and port were named."""
@@ -187,10 +192,10 @@ def _preset_account(text: str, name: str, user: str, protocol: Protocol) -> Acco
         raise UsageError(
             f"{preset.title} is a kind of server and can be anywhere: write imaps://USER@HOST."
         )
-    endpoint = preset.endpoint(protocol)
+    local, at, domain = user.rpartition("@")
+    endpoint = preset.endpoint(protocol, domain)
     if endpoint is None:
         raise UsageError(f"{preset.title} has no POP3; write {preset.name}:USER.")
-    local, at, domain = user.rpartition("@")
     if not (local and at and "." in domain) or re.search(r"[\s:]", user):
         like = preset.domains[0] if preset.domains and preset.name != "office365" else "contoso.com"
         raise UsageError(

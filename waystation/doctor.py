@@ -70,15 +70,20 @@ def examine(
     connection: Connection,
     *,
     write: bool = False,
+    by_token: bool = False,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Iterator[Step]:
-    """Yield the steps into a mailbox, up to the first that fails; the rest are skipped."""
+    """Yield the steps into a mailbox, up to the first that fails; the rest are skipped.
+
+    ``by_token`` says that a token opens it though a password could.
+    """
+    is_token = by_token or account.takes_tokens_only
     with ExitStack() as stack:
         visit = _Visit(account, credential, connection, stack, now)
         steps = [
             ("name", visit.name),
             ("tls", visit.tls),
-            ("token" if account.takes_tokens_only else "password", visit.credential),
+            ("token" if is_token else "password", visit.credential),
             ("authenticate", visit.authenticate),
         ]
         if account.protocol == "pop3":
@@ -308,6 +313,12 @@ def _token_text(token: Token, source: TokenSource, now: datetime) -> Found:
         "expires_at": expires.isoformat(timespec="seconds"),
     }
     until = f"expires {expires:%Y-%m-%d %H:%M} UTC, in {minutes:.0f} min"
+    if token.provider:
+        by = "the service account" if source.is_app_only else f"client {plain(token.app_id, 90)}"
+        scope = plain(", ".join(token.scopes), 120)
+        host = plain(source.tenant, 90)
+        text = f"{host} gives a token for {plain(token.user, 120)} by {by}; scope {scope}; {until}"
+        return text, facts, ()
     if not token.claims:
         return f"a token that cannot be read (a personal account's?), {until}", facts, ()
     if token.is_app_only:

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 _LONGEST = 300
 _BACKOFF = re.compile(r"Request is throttled.*?Backoff Time[:=\s]+(\d+)", re.IGNORECASE)
 _LONGEST_BACKOFF = 600.0
-_EXPIRED = re.compile(r"AccessTokenExpired", re.IGNORECASE)
+_EXPIRED = re.compile(r"AccessTokenExpired|Session expired, please login", re.IGNORECASE)
+"""Exchange Online's words, and Gmail's."""
 
 
 def plain(text: str | bytes, longest: int = _LONGEST) -> str:

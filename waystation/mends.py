@@ -1,5 +1,7 @@
 """Why Microsoft does not let us in, and what to do about it, down to the line for PowerShell.
 
+Of tokens of other providers, ``refusals`` says it.
+
 Pure: from what was said (an AADSTS number, a reply of the IMAP server, the claims of a token)
 to a cause and the steps that mend it. The numbers are from "Microsoft Entra authentication and
 authorization error codes", the steps from "Authenticate an IMAP, POP or SMTP connection using
@@ -11,8 +13,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from waystation import refusals
 from waystation.errors import NotConnectedError, SignInError, plain
-from waystation.providers import audiences, microsoft_server
+from waystation.providers import PROVIDERS, audiences, microsoft_server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -200,7 +203,11 @@ def unknown_tenant(authority: str) -> SignInError:
 def refused_session(
     token: Token, user: str, asked_tenant: str, reply: str, *, is_expired: bool
 ) -> SignInError:
-    """Return the error for a token that the IMAP server does not take."""
+    """Return the error for a token that the mail server does not take."""
+    if token.provider:
+        return refusals.refused_session(
+            PROVIDERS[token.provider], user, reply, is_expired=is_expired
+        )
     seen = visible_faults(token, asked_tenant, is_expired=is_expired)
     reply = plain(reply).rstrip(".")
     if seen:
@@ -231,6 +238,8 @@ def not_connected(token: Token | None, user: str, reply: str) -> NotConnectedErr
 def visible_faults(token: Token, asked_tenant: str, *, is_expired: bool) -> list[tuple[str, str]]:
     """Return cause and mend of everything that the token itself shows to be wrong."""
     found: list[tuple[str, str]] = []
+    if token.provider:
+        return found
     if is_expired:
         found.append(("the token has expired", "Check the clock of this machine, and try again"))
     if not token.claims:

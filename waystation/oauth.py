@@ -13,52 +13,48 @@ application's token is kept in memory only.
 from __future__ import annotations
 
 import logging
-import os
 import re
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msal
-import requests
 from msal.exceptions import MsalError
-from msal_extensions import FilePersistence, PersistedTokenCache, build_encrypted_persistence
-from msal_extensions.token_cache import LockError
-from requests.adapters import HTTPAdapter
 
-from waystation.errors import (
-    CertificateError,
-    IdentityBusyError,
-    SignInError,
-    UsageError,
-    plain,
-)
+from waystation.errors import IdentityBusyError, SignInError, UsageError, plain
+from waystation.kept import Store, errors_of_store, store_file
 from waystation.mends import refused_token, unknown_tenant
 from waystation.providers import microsoft_server
-from waystation.stream import tls_context
-from waystation.token import Token
+from waystation.token import Token, Tokens
+from waystation.web import LONGEST_WAIT, Session, Web
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
-log = logging.getLogger(__name__)
-for _library in ("msal", "msal_extensions"):
-    # What they warn of, tracebacks included, would go to the terminal past our own words.
-    logging.getLogger(_library).addHandler(logging.NullHandler())
+__all__ = [
+    "LONGEST_WAIT",
+    "Certificate",
+    "Registration",
+    "Secret",
+    "Store",
+    "Tokens",
+    "Web",
+    "app_tokens",
+    "sign_in_with_browser",
+    "sign_in_with_code",
+    "sign_out",
+    "store_file",
+    "user_tokens",
+]
 
-LONGEST_WAIT = 60.0
-"""Seconds for one request to the identity provider."""
+# What it warns of, tracebacks included, would go to the terminal past our own words.
+logging.getLogger("msal").addHandler(logging.NullHandler())
+
 _RESERVED = frozenset({"openid", "profile", "offline_access"})
 """Scopes that msal asks for by itself, and refuses to be given."""
-_TIMES = (1.0, 3.0)
-"""Seconds before a request is tried again that found the identity provider without time."""
-_PATIENT = 10.0
-"""A longer Retry-After is for whoever asked for the token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,146 +140,6 @@ _PEM = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Web:
-    """How to reach the identity provider."""
-
-    ca_file: Path | None = None
-    timeout: float = LONGEST_WAIT
-    sleep: Callable[[float], None] = time.sleep
-
-
-class _Adapter(HTTPAdapter):
-    """Trusts the system's authorities and one more, through a proxy as well.
-
-    To set ``verify`` would not do: REQUESTS_CA_BUNDLE in the environment takes its place, and
-    it would be instead of the usual authorities, not in addition.
-    """
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options, ssl_context=self._context)
-
-    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        return super().proxy_manager_for(proxy, **options, ssl_context=self._context)
-
-
-class _Session(requests.Session):
-    """One https session for msal; without time or reach, the provider is busy, not refusing."""
-
-    def __init__(self, web: Web) -> None:
-        super().__init__()
-        self._web = web
-        self.mount("https://", _Adapter(tls_context(web.ca_file)))
-
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        for pause in _TIMES:
-            try:
-                return self._once(request, **options)
-            except IdentityBusyError as error:
-                if (error.backoff or 0.0) > _PATIENT:
-                    raise
-                log.debug("the identity provider: %s", error)
-                self._web.sleep(max(pause, error.backoff or 0.0))
-        return self._once(request, **options)
-
-    def _once(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        url = urlsplit(request.url or "")
-        host = url.hostname or ""
-        try:
-            answer = super().send(
-                request,
-                # A redirected form would carry the secret to wherever the answer says.
-                **options | {"timeout": self._web.timeout, "allow_redirects": False},
-            )
-        except requests.exceptions.SSLError as error:
-            raise CertificateError(host, _reason(error)) from None
-        except requests.exceptions.Timeout:
-            raise IdentityBusyError(host, "it does not answer in time") from None
-        except requests.exceptions.RequestException as error:
-            raise IdentityBusyError(host, f"it cannot be reached: {_reason(error)}") from None
-        except OSError as error:  # a bundle of certificates that is not there
-            raise UsageError(f"no TLS to {plain(host)}: {plain(str(error))}.") from None
-        log.debug("%s https://%s%s: %d", request.method, url.netloc, url.path, answer.status_code)
-        # 429 and 5xx: "Handle errors and exceptions in MSAL for Python" (Microsoft Learn).
-        if answer.status_code == 429 or answer.status_code >= 500:
-            after = answer.headers.get("Retry-After", "")
-            why = f"it answers with status {answer.status_code}"
-            raise IdentityBusyError(host, why, float(after) if after.isdecimal() else None)
-        return answer
-
-
-def _reason(error: BaseException) -> str:
-    """Return the innermost words of an exception of requests; they hold no secret."""
-    found = re.search(r"(?:certificate verify failed: |Errno -?\d+\] |: )([^:()'\"]+)", str(error))
-    return plain(found[1] if found else type(error).__name__, 120)
-
-
-class Tokens:
-    """A ``TokenSource`` that asks msal when, and only when, a new token is needed.
-
-    msal's own memory does not do: it takes every token with less than five minutes left for
-    none, and would fetch those that live shorter for each call anew.
-    """
-
-    def __init__(
-        self,
-        registration: Registration,
-        acquire: Callable[[bool], Mapping[str, Any]],
-        user: str,
-        *,
-        is_app_only: bool,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """Ask by ``acquire``, whose argument says whether it has to be a new one."""
-        self.is_app_only = is_app_only
-        self.tenant = registration.tenant
-        self._registration = registration
-        self._acquire = acquire
-        self._user = user
-        self._clock = clock
-        self._token: Token | None = None
-        self._is_worn = False
-
-    def __repr__(self) -> str:
-        return f"Tokens({self._user!r}, {self._registration!r})"
-
-    def token(self) -> Token:
-        """See ``TokenSource``."""
-        if self._token is None or self.must_renew(self._token):
-            has_to_be_new = self._is_worn or self._token is not None
-            self._token = self._next(has_to_be_new)
-            self._is_worn = False
-            log.debug(
-                "a token for %s, good for %.0f seconds",
-                plain(self._user),
-                self._token.expires_at - self._clock(),
-            )
-        return self._token
-
-    def must_renew(self, token: Token) -> bool:
-        """See ``TokenSource``."""
-        return self._clock() >= token.renew_at
-
-    def is_expired(self, token: Token) -> bool:
-        """See ``TokenSource``."""
-        return self._clock() >= token.expires_at
-
-    def discard(self, token: Token) -> None:
-        """See ``TokenSource``."""
-        if token is self._token:
-            self._token = None
-        self._is_worn = True
-
-    def _next(self, has_to_be_new: bool) -> Token:
-        asked = self._clock()
-        with _only_our_errors(self._registration, self._user):
-            return _token(self._acquire(has_to_be_new), self._user, asked)
-
-
 def app_tokens(
     registration: Registration,
     proof: Secret | Certificate,
@@ -314,7 +170,7 @@ def app_tokens(
         found: Mapping[str, Any] = application.acquire_token_for_client(registration.scopes)
         return found
 
-    return Tokens(registration, acquire, mailbox, is_app_only=True, clock=clock)
+    return _tokens(registration, acquire, mailbox, is_app_only=True, clock=clock)
 
 
 def user_tokens(
@@ -344,7 +200,30 @@ def user_tokens(
         answer: Mapping[str, Any] = found
         return answer
 
-    return Tokens(registration, acquire, user, is_app_only=False, clock=clock)
+    return _tokens(registration, acquire, user, is_app_only=False, clock=clock)
+
+
+def _tokens(
+    registration: Registration,
+    acquire: Callable[[bool], Mapping[str, Any]],
+    user: str,
+    *,
+    is_app_only: bool,
+    clock: Callable[[], float],
+) -> Tokens:
+    """Return the tokens for which msal is asked when, and only when, a new one is needed.
+
+    msal's own memory does not do: it takes every token with less than five minutes left for
+    none, and would fetch those that live shorter for each call anew.
+    """
+
+    def renewed(has_to_be_new: bool) -> Token:
+        asked = clock()
+        with _only_our_errors(registration, user):
+            return _token(acquire(has_to_be_new), user, asked)
+
+    tenant = registration.tenant
+    return Tokens(renewed, user, tenant=tenant, is_app_only=is_app_only, clock=clock)
 
 
 def sign_in_with_code(
@@ -429,50 +308,6 @@ def sign_out(registration: Registration, user: str, store: Store, web: Web) -> i
         return len(accounts)
 
 
-class Store:
-    """Where the sign-ins of users are kept from run to run."""
-
-    def __init__(self, file: Path, tell: Callable[[str], None]) -> None:
-        """Keep them in, or by the name of, ``file``; ``tell`` is told once where it is plain."""
-        self._file = file
-        self._tell = tell
-
-    @property
-    def exists(self) -> bool:
-        """Whether anything was ever kept."""
-        return self._file.exists()
-
-    def open(self) -> Any:
-        """Return the cache for msal."""
-        is_new = not self.exists
-        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            return PersistedTokenCache(build_encrypted_persistence(str(self._file)))
-        except Exception as error:  # noqa: BLE001 - each platform has exceptions of its own
-            log.debug("no store of the platform for tokens: %s", plain(str(error), 120))
-        # Made by us, so that nobody else can ever read it, whatever the umask is.
-        os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
-        self._file.chmod(0o600)
-        if is_new:
-            self._tell(
-                f"sign-ins are kept in {plain(str(self._file))}, which only you can read; this "
-                "machine offers no store that would encrypt it"
-            )
-        return PersistedTokenCache(FilePersistence(str(self._file)))
-
-
-def store_file(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where a user's data are kept on this platform, for our tokens."""
-    home = Path.home()
-    if sys.platform == "win32":
-        base = Path(environment.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Application Support"
-    else:
-        base = Path(environment.get("XDG_DATA_HOME") or home / ".local" / "share")
-    return base / "waystation" / "tokens.json"
-
-
 def _public(registration: Registration, store: Store, web: Web) -> Any:
     return msal.PublicClientApplication(
         registration.client_id, token_cache=store.open(), **_settings(registration, web)
@@ -485,7 +320,7 @@ def _settings(registration: Registration, web: Web) -> dict[str, Any]:
         # msal would ask Microsoft's worldwide cloud about every authority that it does not know.
         # Ours are named here or by the user, and need nobody's word.
         "instance_discovery": False,
-        "http_client": _Session(web),
+        "http_client": Session(web),
     }
 
 
@@ -530,7 +365,8 @@ def _nobody(user: str) -> SignInError:
 def _only_our_errors(registration: Registration, user: str) -> Iterator[None]:
     """Turn every exception of msal into one of ours; its texts may hold what it was given."""
     try:
-        yield
+        with errors_of_store():
+            yield
     except MsalError as error:
         raise IdentityBusyError(registration.host, type(error).__name__) from None
     except ValueError as error:
@@ -548,13 +384,3 @@ def _only_our_errors(registration: Registration, user: str) -> Iterator[None]:
     except (KeyError, TypeError, AttributeError):
         # msal takes it for granted that an authority describes itself as one.
         raise unknown_tenant(registration.authority) from None
-    except LockError:
-        raise SignInError(
-            "the kept sign-ins are in use by another program.",
-            (f"If there is none, remove {plain(str(store_file()))}.lockfile",),
-        ) from None
-    except OSError as error:
-        raise SignInError(
-            f"the kept sign-ins cannot be used: {plain(error.strerror or type(error).__name__)}.",
-            (f"Check {plain(str(store_file()))}",),
-        ) from None

@@ -459,10 +459,12 @@ def _by_token(stream: Stream, account: Account, source: TokenSource, token: Toke
         b"user=%b\x01auth=Bearer %b\x01\x01" % (account.user.encode(), secret)
     )
     length = len(b"AUTH XOAUTH2 ") + len(response) + 2
-    is_exchange = account.preset is not None and account.preset.is_exchange
-    is_initial = not is_exchange and (
-        length <= _LONGEST_COMMAND or account.host.lower().endswith(_ONE_LINE_HOSTS)
+    preset = account.preset
+    is_exchange = preset is not None and preset.is_exchange
+    is_on_one_line = account.host.lower().endswith(_ONE_LINE_HOSTS) or (
+        preset is not None and preset.oauth is not None and preset.oauth.is_on_one_line
     )
+    is_initial = not is_exchange and (length <= _LONGEST_COMMAND or is_on_one_line)
     try:
         with stream.secrets(secret, response):
             _authenticate(stream, b"XOAUTH2", response, is_initial=is_initial)

@@ -22,7 +22,12 @@ Each of host, authority and scope can be replaced by an option, should one be wr
 
 from __future__ import annotations
 
-from waystation.provider import Cloud, Endpoint, LoginName, Provider, SignInKind
+from typing import TYPE_CHECKING
+
+from waystation.provider import Cloud, Endpoint, LoginName, OAuth, Provider, SignInKind
+
+if TYPE_CHECKING:
+    from waystation.provider import Protocol
 
 _WORLDWIDE = "https://login.microsoftonline.com"
 _CONSUMERS = Cloud(
@@ -73,12 +78,19 @@ _AOL = Provider(
     smtp=Endpoint("smtp.aol.com", 465),
     sign_in=_APP_PASSWORD,
     where="https://login.aol.com/account/security",
-    limits=("IMAP shows the newest 10,000 messages of a folder.",),
+    limits=(
+        "IMAP shows the newest 10,000 messages of a folder, with --server "
+        "export.imap.aol.com:993 the newest 100,000.",
+    ),
     quirks=(
         "OAuth is closed to new applications: an app password is the only way in.",
         "FETCH may answer 'Server error - Please try again later'; the same run asks again.",
     ),
-    sources=("ISPDB, aol.com.xml", "thunderbird/autoconfig issue 71"),
+    sources=(
+        "ISPDB, aol.com.xml",
+        "thunderbird/autoconfig issue 71",
+        "Yahoo, 'Yahoo IMAP/SMTP Exchange using OAUTH2' (Sender Hub): partners only",
+    ),
     aliases=("aim", "netscape"),
     domains=(
         *("aol.com", "aim.com", "netscape.net", "netscape.com", "compuserve.com", "cs.com"),
@@ -86,7 +98,30 @@ _AOL = Provider(
         *("aol.co.nz", "aol.com.au", "aol.com.ar", "aol.com.br", "aol.com.mx"),
     ),
     mx=("mx-aol.mail.gm0.yahoodns.net", "mail.gm0.yahoodns.net"),
-    windows={"imap.aol.com": 10_000},
+    hosts=("export.imap.aol.com",),
+    windows={"imap.aol.com": 10_000, "export.imap.aol.com": 100_000},
+)
+
+# "OAuth 2.0 for Mobile & Desktop Apps" has the endpoints; "OAuth 2.0 for TV and Limited-Input
+# Device Applications" lists the scopes that a device code may have, and none of them opens mail.
+_GOOGLE = OAuth(
+    authorization="https://accounts.google.com/o/oauth2/v2/auth",
+    token="https://oauth2.googleapis.com/token",  # noqa: S106 - an address
+    revocation="https://oauth2.googleapis.com/revoke",
+    scope="https://mail.google.com/",
+    protocols=frozenset({"imap", "pop3"}),
+    client_id=r"[\w-]+\.apps\.googleusercontent\.com",
+    clients="https://console.cloud.google.com/auth/clients",
+    consents="https://myaccount.google.com/connections",
+    # Else a second sign-in with the same client may bring no refresh token.
+    extra={"access_type": "offline", "prompt": "consent"},
+    has_service_accounts=True,
+    is_on_one_line=True,
+    sources=(
+        "Google, 'OAuth 2.0 for Mobile & Desktop Apps'",
+        "Google, 'Using OAuth 2.0 for Server to Server Applications'",
+        "Google, 'IMAP, POP, and SMTP: the XOAUTH2 mechanism'",
+    ),
 )
 
 _GMAIL = Provider(
@@ -107,7 +142,12 @@ _GMAIL = Provider(
         "Every label is a folder, so one message is in many folders and in All Mail as well.",
         "The setting 'Folder size limit' hides the older messages of large folders.",
         "POP3 hides what another program has fetched before.",
+        "OAuth wants a client ID of your own; --service-account opens all mailboxes of a "
+        "Workspace.",
     ),
+    oauth=_GOOGLE,
+    # 1,250 MB, taken for 10^6 octets each, and somewhat less: beyond, the mailbox is shut.
+    daily={"pop3": 1150 * 1024**2},
     sources=(
         "ISPDB, googlemail.com.xml",
         "Google Workspace Admin Help, 'Gmail bandwidth limits'",
@@ -231,13 +271,18 @@ _YAHOO = Provider(
         "newest 10,000.",
     ),
     quirks=(
-        "The export host takes nothing in: for Yahoo as a target add --server "
-        "imap.mail.yahoo.com:993.",
+        "The export host takes nothing in: as a target, Yahoo is reached at imap.mail.yahoo.com.",
         "OAuth is closed to new applications: an app password is the only way in.",
         "FETCH may answer '[SERVERBUG] Server error - Please try again later'; the same run asks "
         "again.",
     ),
-    sources=("ISPDB, yahoo.com.xml", "thunderbird/autoconfig issue 71", "bichon issue 271"),
+    target=Endpoint("imap.mail.yahoo.com", 993),
+    sources=(
+        "ISPDB, yahoo.com.xml",
+        "thunderbird/autoconfig issue 71",
+        "bichon issue 271",
+        "Yahoo, 'Yahoo IMAP/SMTP Exchange using OAUTH2' (Sender Hub): partners only",
+    ),
     aliases=("ymail", "rocketmail"),
     domains=(
         *("yahoo.com", "yahoo.de", "yahoo.it", "yahoo.fr", "yahoo.es", "yahoo.se", "yahoo.co.in"),
@@ -322,27 +367,60 @@ _FASTMAIL = Provider(
     hosts=("imap.messagingengine.com",),
 )
 
-_ZOHO = Provider(
-    name="zoho",
-    title="Zoho Mail",
-    imap=Endpoint("imap.zoho.com", 993),
-    pop3=Endpoint("pop.zoho.com", 995),
-    smtp=Endpoint("smtp.zoho.com", 465),
-    sign_in=_EITHER,
-    where="https://accounts.zoho.com/home#security/app_password",
-    switch_on="IMAP access in Zoho Mail > Settings > Mail accounts.",
-    quirks=(
-        "An account lives in one region: elsewhere than in the US add --server "
-        "imap.zoho.eu:993 (.in, .com.au, .jp, or imap.zohocloud.ca).",
-        "For a domain of your own it is --server imappro.zoho.com:993 (or of your region).",
-    ),
-    sources=("ISPDB, zoho.com.xml", "Zoho Mail Help, 'IMAP access'"),
-    domains=("zoho.com", "zohomail.com"),
-    mx=("zoho.com",),
-    hosts=(
-        *("imap.zoho.eu", "imap.zoho.in", "imap.zoho.com.au", "imap.zoho.jp"),
-        *("imap.zohocloud.ca", "imappro.zoho.com", "imappro.zoho.eu", "imappro.zoho.in"),
-    ),
+
+_IN_USE = "in general use"
+
+
+def _zoho(
+    name: str,
+    where: str,
+    zone: str,
+    domains: tuple[str, ...],
+    *,
+    source: str | None = None,
+    has_pro: bool = True,
+) -> Provider:
+    """Return the Zoho of one region: an account lives in one, and no other knows it.
+
+    ``zone`` is the end of the names of its hosts: of ``imap.ZONE`` for personal mailboxes, and of
+    ``imappro.ZONE`` for those of a domain of one's own, where there is such a one.
+    """
+    own: dict[Protocol, Endpoint] = {}
+    if has_pro:
+        own["imap"] = Endpoint(f"imappro.{zone}", 993)
+        own["pop3"] = Endpoint(f"poppro.{zone}", 995)
+    return Provider(
+        name=name,
+        title=f"Zoho Mail ({where})",
+        imap=Endpoint(f"imap.{zone}", 993),
+        pop3=Endpoint(f"pop.{zone}", 995),
+        smtp=Endpoint(f"smtp.{zone}", 465),
+        own_domains=own,
+        sign_in=_EITHER,
+        where=f"https://accounts.{zone}/home#security/app_password",
+        switch_on="IMAP access in Zoho Mail > Settings > Mail accounts. An account of another "
+        "region is unknown here: write zoho, zoho-eu, zoho-in, zoho-au, zoho-jp or zoho-ca.",
+        quirks=(
+            "An account lives in one region; the address that the webmail has says which.",
+            f"A domain of your own is read at {'imappro' if has_pro else 'imap'}.{zone}.",
+        ),
+        sources=(
+            f"ISPDB, {zone}.xml" if source is None else source,
+            "Zoho Mail Help, 'IMAP access', as the help of each region shows it",
+            "Zoho Mail Help, 'Configure email delivery', for the mail exchangers",
+        ),
+        domains=domains,
+        mx=(zone,),
+    )
+
+
+_ZOHO = _zoho("zoho", "United States", "zoho.com", ("zoho.com", "zohomail.com"))
+_ZOHO_REGIONS = (
+    _zoho("zoho-eu", "Europe", "zoho.eu", ("zoho.eu", "zohomail.eu")),
+    _zoho("zoho-in", "India", "zoho.in", ("zoho.in", "zohomail.in")),
+    _zoho("zoho-au", "Australia", "zoho.com.au", ("zoho.com.au", "zohomail.com.au")),
+    _zoho("zoho-jp", "Japan", "zoho.jp", ("zohomail.jp",), source=_IN_USE),
+    _zoho("zoho-ca", "Canada", "zohocloud.ca", ("zohomail.ca",), source=_IN_USE, has_pro=False),
 )
 
 _IONOS = Provider(
@@ -364,19 +442,42 @@ _IONOS = Provider(
     hosts=("imap.ionos.de", "imap.ionos.com"),
 )
 
+# IMAP and SMTP take tokens; of POP3 nothing is said there.
+_YANDEX_ID = OAuth(
+    authorization="https://oauth.yandex.ru/authorize",
+    token="https://oauth.yandex.ru/token",  # noqa: S106 - an address
+    scope="mail:imap_full",
+    client_id=r"[0-9a-f]{32}",
+    clients="https://oauth.yandex.ru/client/new",
+    consents="https://id.yandex.ru/personal/data-access",
+    redirect="https://oauth.yandex.ru/verification_code",
+    sources=(
+        "Yandex 360, 'OAuth-авторизация в Яндекс Почте'",
+        "Yandex ID, 'Получение кода подтверждения от пользователя' (code, PKCE)",
+        "ISPDB, yandex.ru.xml, for the scope",
+    ),
+)
+
 _YANDEX = Provider(
     name="yandex",
     title="Yandex Mail",
     imap=Endpoint("imap.yandex.com", 993),
     pop3=Endpoint("pop.yandex.com", 995),
     smtp=Endpoint("smtp.yandex.com", 465),
-    sign_in=_APP_PASSWORD,
+    sign_in=(SignInKind.APP_PASSWORD, SignInKind.OAUTH),
     where="https://id.yandex.com/security/app-passwords",
     switch_on="'From the imap.yandex.com server via IMAP' and 'App passwords' in Settings > "
     "Email clients.",
-    quirks=("SEARCH is known to be unreliable.",),
+    quirks=(
+        "SEARCH is known to be unreliable.",
+        "OAuth wants a client ID of your own, and is for IMAP only.",
+    ),
+    oauth=_YANDEX_ID,
     sources=("ISPDB, yandex.ru.xml", "imapsync, FAQ"),
-    domains=("yandex.com", "yandex.ru", "ya.ru", "yandex.by", "yandex.kz", "yandex.ua"),
+    domains=(
+        *("yandex.com", "yandex.ru", "ya.ru", "yandex.by", "yandex.kz", "yandex.ua"),
+        "narod.ru",
+    ),
     mx=("yandex.net", "yandex.ru"),
     hosts=("imap.yandex.ru", "imap.ya.ru"),
 )
@@ -389,8 +490,11 @@ _MAIL_RU = Provider(
     smtp=Endpoint("smtp.mail.ru", 465),
     sign_in=_APP_PASSWORD,
     where="https://account.mail.ru/user/2-step-auth/passwords",
-    quirks=("The account's own password is refused; a password for external programs is needed.",),
-    sources=("ISPDB, mail.ru",),
+    quirks=(
+        "The account's own password is refused; a password for external programs is needed.",
+        "OAuth is for applications with a web address of their own to come back to: not here.",
+    ),
+    sources=("ISPDB, mail.ru", "VK ID, 'Что такое OAuth Mail'"),
     aliases=("mailru",),
     domains=("mail.ru", "inbox.ru", "list.ru", "bk.ru", "internet.ru"),
     mx=("mxs.mail.ru", "emx.mail.ru"),
@@ -481,6 +585,7 @@ _EXCHANGE = Provider(
 
 PRESETS: tuple[Provider, ...] = (
     *(_AOL, _GMAIL, _ICLOUD, _OFFICE365, _OUTLOOK, _YAHOO),
-    *(_GMX, _GMX_COM, _WEB_DE, _FASTMAIL, _ZOHO, _IONOS, _YANDEX, _MAIL_RU, _PROTON),
+    *(_GMX, _GMX_COM, _WEB_DE, _FASTMAIL, _ZOHO, *_ZOHO_REGIONS),
+    *(_IONOS, _YANDEX, _MAIL_RU, _PROTON),
     *(_DOVECOT, _CYRUS, _COURIER, _EXCHANGE),
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from waystation.errors import UsageError, plain
 
@@ -78,6 +79,50 @@ class Cloud:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OAuth:
+    """How tokens are had from a provider other than Microsoft (RFC 6749), by one's own client."""
+
+    authorization: str
+    """Where a person consents."""
+    token: str
+    """Where a consent becomes tokens."""
+    revocation: str | None = None
+    """Where a token is taken back (RFC 7009); None where only the person can, at ``consents``."""
+    scope: str
+    """What opens the mailbox."""
+    protocols: frozenset[Protocol] = frozenset({"imap"})
+    """By which protocols a token opens it."""
+    client_id: str
+    """A regular expression: what its client IDs look like, and no other's."""
+    clients: str
+    """Where a client is registered."""
+    consents: str
+    """Where a person sees what they have consented to, and takes it back."""
+    redirect: str | None = None
+    """The page that shows the code where no browser comes back to this machine."""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Further parameters of the address where a person consents."""
+    has_service_accounts: bool = False
+    """Whether an administrator's service account opens every mailbox (RFC 7523)."""
+    is_on_one_line: bool = False
+    """Whether POP3's AUTH XOAUTH2 takes the token on its own line, however long that is."""
+    sources: tuple[str, ...]
+    """Where the values are from."""
+
+    def at(self, host: str) -> OAuth:
+        """Return the same at another host, such as one of a test."""
+        moved = {
+            name: None if address is None else urlsplit(address)._replace(netloc=host).geturl()
+            for name, address in (
+                ("authorization", self.authorization),
+                ("token", self.token),
+                ("revocation", self.revocation),
+            )
+        }
+        return replace(self, **moved)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """A provider of mail, by the name that stands before the colon, or a kind of server."""
 
@@ -87,6 +132,10 @@ class Provider:
     """None of a kind of server: that is anywhere, and is named ``imaps://USER@HOST``."""
     pop3: Endpoint | None = None
     smtp: Endpoint | None = None
+    target: Endpoint | None = None
+    """Where mail is put in, if that is not where it is read by IMAP."""
+    own_domains: Mapping[Protocol, Endpoint] = field(default_factory=dict)
+    """Where mailboxes of domains are read that are not the provider's own, if elsewhere."""
     sign_in: tuple[SignInKind, ...]
     login: LoginName = LoginName.ADDRESS
     where: str
@@ -104,8 +153,12 @@ class Provider:
     """Ends of the names of its mail exchangers."""
     hosts: tuple[str, ...] = ()
     """Further hosts where the same mailboxes are read."""
+    daily: Mapping[Protocol, int] = field(default_factory=dict)
+    """Octets that may be fetched in 24 hours before the mailbox is shut."""
     windows: Mapping[str, int] = field(default_factory=dict)
     """By host: so many messages of a folder are shown, the newest, and not one more."""
+    oauth: OAuth | None = None
+    """How tokens are had where a password of some kind opens the mailbox as well."""
     clouds: Mapping[str, Cloud] = field(default_factory=dict)
     """Of Microsoft's: by name; the first one is meant where none is named."""
 
@@ -124,9 +177,12 @@ class Provider:
         """Whether the mailboxes are in Exchange Online."""
         return bool(self.clouds)
 
-    def endpoint(self, protocol: Protocol) -> Endpoint | None:
-        """Return where the protocol is spoken; None where it is not offered."""
-        return self.imap if protocol == "imap" else self.pop3
+    def endpoint(self, protocol: Protocol, domain: str | None = None) -> Endpoint | None:
+        """Return where the protocol is spoken, for mailboxes of this domain; None for nowhere."""
+        usual = self.imap if protocol == "imap" else self.pop3
+        if domain is None or domain.lower() in self.domains:
+            return usual
+        return self.own_domains.get(protocol, usual)
 
     def login_name(self, user: str) -> str:
         """Return the name by which the servers know the mailbox of this address."""

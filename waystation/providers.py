@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from waystation.presets import CLOUDS, PRESETS
-from waystation.provider import Cloud, Endpoint, LoginName, Provider, SignInKind
+from waystation.provider import Cloud, Endpoint, LoginName, OAuth, Provider, SignInKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +15,7 @@ __all__ = [
     "Cloud",
     "Endpoint",
     "LoginName",
+    "OAuth",
     "Provider",
     "SignInKind",
     "audiences",
@@ -54,7 +55,8 @@ def by_host(host: str) -> Provider | None:
     """Return the provider whose mailboxes are read at this host."""
     wanted = host.lower().rstrip(".")
     for provider in PRESETS:
-        known = {each.host for each in (provider.imap, provider.pop3) if each is not None}
+        places = (provider.imap, provider.pop3, provider.target, *provider.own_domains.values())
+        known = {each.host for each in places if each is not None}
         if wanted in known | set(provider.hosts) and not _is_loopback(wanted):
             return provider
     return None

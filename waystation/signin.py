@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from waystation.errors import RefusedError, SignInError, plain
 from waystation.mends import refused_session
 from waystation.provider import SignInKind
+from waystation.refusals import switched_off
 from waystation.token import Token, TokenSource
 from waystation.wire import words
 
@@ -94,13 +95,15 @@ def _by_password(wire: Wire, stream: Stream, account: Account, password: str) ->
             who = f"{plain(account.sign_in_as)} for {who}"
         raise SignInError(
             f"{plain(account.host)} refused the sign-in of {who}: "
-            f"{error.reply.rstrip('.') or '(no words)'}. {_advice(account)}"
+            f"{error.reply.rstrip('.') or '(no words)'}. {_advice(account, error.reply)}"
         ) from None
 
 
-def _advice(account: Account) -> str:
+def _advice(account: Account, reply: str) -> str:
     """Return what would help where a password was refused."""
     preset = account.preset
+    if (off := switched_off(preset, reply)) is not None:
+        return f"{off[0][:1].upper()}{off[0][1:]}. {off[1]}."
     if account.sign_in_as is not None:
         return "Check the administrator's name and password, and that it may open other mailboxes."
     if preset is not None and SignInKind.PASSWORD not in preset.sign_in:
@@ -118,7 +121,7 @@ def _by_token(
     if "AUTH=XOAUTH2" not in offered:
         raise SignInError(
             f"{plain(account.host)} takes no tokens (XOAUTH2 is not offered).",
-            ("Check --server: is this Exchange Online?",),
+            ("Check --server: is this the mail server of that provider?",),
         )
     secret = token.secret.encode()
     response = base64.b64encode(

@@ -1,4 +1,4 @@
-"""An access token: what it is worth, until when, and what it says of itself.
+"""An access token: what it is worth, until when, what it says of itself, and how one is renewed.
 
 The claims are read without a proof of the signature: they are shown, and explain a refusal;
 only the mail server decides by them. Their names are those of "Access token claims reference"
@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass, field
+import logging
+import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from waystation.errors import plain
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+log = logging.getLogger(__name__)
 
 _EARLY = 300.0
 """Seconds before its end at which a token is renewed. Exchange Online cuts a session whose
@@ -34,12 +40,27 @@ class Token:
     is_fresh: bool = True
     """Whether it came from the identity provider just now, and not out of a store."""
     claims: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    provider: str = ""
+    """The name of the preset whose provider gave it out; empty for one of Microsoft's."""
 
     @classmethod
-    def of(cls, secret: str, lasts: float, now: float, *, is_fresh: bool = True) -> Self:
-        """Return the token that was had at ``now`` and lasts so many seconds."""
+    def of(
+        cls,
+        secret: str,
+        lasts: float,
+        now: float,
+        *,
+        is_fresh: bool = True,
+        provider: str = "",
+        claims: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Return the token that was had at ``now`` and lasts so many seconds.
+
+        ``claims`` are what was said with it, where it says nothing of itself.
+        """
         early = min(_EARLY, lasts / _PART)
-        return cls(secret, now + lasts, now + lasts - early, is_fresh, claims_of(secret))
+        said = claims_of(secret) if claims is None else claims
+        return cls(secret, now + lasts, now + lasts - early, is_fresh, said, provider)
 
     @property
     def audience(self) -> str:
@@ -116,6 +137,60 @@ class TokenSource(Protocol):
 
     def discard(self, token: Token) -> None:
         """Never hand this token out again: the server does not take it."""
+
+
+class Tokens:
+    """A ``TokenSource`` that asks for a new token when, and only when, one is needed."""
+
+    def __init__(
+        self,
+        acquire: Callable[[bool], Token],
+        user: str,
+        *,
+        tenant: str,
+        is_app_only: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Ask by ``acquire``, whose argument says whether it has to be a new one."""
+        self.is_app_only = is_app_only
+        self.tenant = tenant
+        self._acquire = acquire
+        self._user = user
+        self._clock = clock
+        self._token: Token | None = None
+        self._is_worn = False
+
+    def __repr__(self) -> str:
+        return f"Tokens({self._user!r})"
+
+    def token(self) -> Token:
+        """See ``TokenSource``."""
+        if self._token is None or self.must_renew(self._token):
+            self._token = self._acquire(self._is_worn or self._token is not None)
+            self._is_worn = False
+            log.debug(
+                "a token for %s, good for %.0f seconds",
+                plain(self._user),
+                self._token.expires_at - self._clock(),
+            )
+        elif self._token.is_fresh:
+            # Meanwhile it may have been taken back: where it is refused, a new one is worth a try.
+            self._token = replace(self._token, is_fresh=False)
+        return self._token
+
+    def must_renew(self, token: Token) -> bool:
+        """See ``TokenSource``."""
+        return self._clock() >= token.renew_at
+
+    def is_expired(self, token: Token) -> bool:
+        """See ``TokenSource``."""
+        return self._clock() >= token.expires_at
+
+    def discard(self, token: Token) -> None:
+        """See ``TokenSource``."""
+        if self._token is not None and token.secret == self._token.secret:
+            self._token = None
+        self._is_worn = True
 
 
 def claims_of(secret: str) -> Mapping[str, Any]:

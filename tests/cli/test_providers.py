@@ -44,7 +44,18 @@ def test_programs_get_each_provider_whole(waystation: CommandLine) -> None:
     assert rows["icloud"]["pop3"] is None
     assert rows["icloud"]["login"] == "local part"
     assert rows["gmail"]["imap"] == {"host": "imap.gmail.com", "port": 993, "security": "tls"}
+    assert rows["gmail"]["oauth"]["scope"] == "https://mail.google.com/"
+    assert rows["gmail"]["oauth"]["service_accounts"] is True
+    assert rows["yahoo"]["oauth"] is None
+    assert rows["yahoo"]["target"]["host"] == "imap.mail.yahoo.com"
     assert shown.summary["providers"] == len(PROVIDERS)
+
+
+def test_a_provider_of_tokens_says_where_a_client_is_made(waystation: CommandLine) -> None:
+    shown = waystation("providers", "gmail")
+
+    assert "OAuth     by a client of your own, registered at https://console.cloud" in shown.out
+    assert "source    Google, 'OAuth 2.0 for Mobile & Desktop Apps'" in shown.out
 
 
 def test_an_unknown_provider_is_told_which_are_known(waystation: CommandLine) -> None:

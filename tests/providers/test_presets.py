@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.providers.published import PUBLISHED
+from tests.providers.published import NOT_LISTED, OAUTH, PUBLISHED
 from waystation.address import parse_account
 from waystation.errors import UsageError
 from waystation.provider import Endpoint, LoginName, Provider, SignInKind
@@ -34,7 +35,44 @@ def published(endpoint: Endpoint | None) -> str | None:
     return f"{endpoint.host} {endpoint.port} {'SSL' if endpoint.security == 'tls' else 'STARTTLS'}"
 
 
-@pytest.mark.parametrize("name", [name for name in PROVIDERS if name not in KINDS])
+def test_every_provider_was_looked_up_and_nothing_else() -> None:
+    assert set(PUBLISHED) == set(PROVIDERS) - KINDS
+    assert set(OAUTH) == {name for name, preset in PROVIDERS.items() if preset.oauth is not None}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_preset_knows_the_domains_that_its_source_lists_and_no_others(name: str) -> None:
+    wanted = set(f"{PUBLISHED[name].domains} {NOT_LISTED.get(name, '')}".split())
+
+    assert set(PROVIDERS[name].domains) == wanted
+    for domain in wanted:
+        found = by_domain(domain)
+        assert found is not None
+        assert found.name == name
+
+
+@pytest.mark.parametrize("name", OAUTH)
+def test_a_preset_gets_its_tokens_where_its_source_says(name: str) -> None:
+    found, source = PROVIDERS[name].oauth, OAUTH[name]
+
+    assert found is not None
+    assert (found.authorization, found.token) == (source.authorization, source.token)
+    assert (found.revocation, found.scope) == (source.revocation, source.scope)
+    assert any(source.source in each for each in found.sources)
+    for address in (found.authorization, found.token, found.clients, found.consents):
+        assert urlsplit(address).scheme == "https"
+    # A tenant's application of Microsoft may stand in the environment beside it.
+    assert not re.fullmatch(found.client_id, "b3a3f9d2-6c0b-4a51-8f55-3a3c0f5d0002")
+
+
+@pytest.mark.parametrize("preset", PROVIDERS.values(), ids=lambda preset: preset.name)
+def test_tokens_are_offered_just_where_something_is_known_of_them(preset: Provider) -> None:
+    has_way = bool(preset.clouds) or preset.oauth is not None
+
+    assert (SignInKind.OAUTH in preset.sign_in) is has_way
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_preset_says_what_its_source_says(name: str) -> None:
     preset, source = PROVIDERS[name], PUBLISHED[name]
 
@@ -123,6 +161,12 @@ def test_an_address_finds_its_preset_by_its_domain(address: str, name: str) -> N
         ("in1-smtp.messagingengine.com", "fastmail"),
         ("mx01.mail.icloud.com", "icloud"),
         ("mx00.kundenserver.de", "ionos"),
+        ("mx2.zoho.com", "zoho"),
+        ("mx.zoho.eu", "zoho-eu"),
+        ("mx3.zoho.in", "zoho-in"),
+        ("mx.zoho.com.au", "zoho-au"),
+        ("mx.zoho.jp", "zoho-jp"),
+        ("mx.zohocloud.ca", "zoho-ca"),
         ("mail.notgoogle.com", None),
         ("outlook.com.example.net", None),
     ],
@@ -138,6 +182,41 @@ def test_where_the_local_part_is_the_login_the_server_is_told_that() -> None:
     assert parse_account("web.de:bob@web.de").login == "bob"
     assert parse_account("yahoo:bob@yahoo.com").login == "bob@yahoo.com"
     assert parse_account("icloud:bob@icloud.com").key == "icloud:bob@icloud.com"
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("zoho:a@zohomail.com", "imap.zoho.com"),
+        ("zoho:a@company.example", "imappro.zoho.com"),
+        ("zoho-eu:a@zohomail.eu", "imap.zoho.eu"),
+        ("zoho-eu:a@company.example", "imappro.zoho.eu"),
+        ("zoho-eu+pop3:a@company.example", "poppro.zoho.eu"),
+        ("zoho-ca:a@company.example", "imap.zohocloud.ca"),
+        ("gmail:a@company.example", "imap.gmail.com"),
+    ],
+)
+def test_a_domain_of_one_s_own_may_be_read_elsewhere(text: str, host: str) -> None:
+    account = parse_account(text)
+
+    assert account.host == host
+    found = by_host(host)
+    assert found is not None
+    assert found.name == account.provider
+
+
+def test_yahoo_takes_mail_at_another_host_than_it_is_read() -> None:
+    account = parse_account("yahoo:a@yahoo.com")
+
+    assert account.host == "export.imap.mail.yahoo.com"
+    assert account.as_target().host == "imap.mail.yahoo.com"
+    assert account.as_target().key == account.key
+    for text in ("aol:a@aol.com", "gmail:a@gmail.com", "imaps://a@b.example"):
+        assert parse_account(text).as_target() == parse_account(text)
+
+
+def test_gmail_s_day_by_pop3_is_less_than_what_google_names() -> None:
+    assert 0 < PROVIDERS["gmail"].daily["pop3"] < 1_250 * 10**6
 
 
 def test_a_mailbox_by_pop3_is_another_source_than_by_imap() -> None:
@@ -182,6 +261,7 @@ def test_who_signs_in_to_microsoft_is_told_the_right_server() -> None:
 def test_yahoo_shows_ten_thousand_messages_of_a_folder_and_its_export_host_more() -> None:
     assert window("imap.mail.yahoo.com") == 10_000
     assert window("IMAP.AOL.COM") == 10_000
+    assert window("export.imap.aol.com") == 100_000
     assert window("export.imap.mail.yahoo.com") == 100_000
     assert window("localhost", PROVIDERS["yahoo"]) == 100_000
     assert window("localhost") is None

@@ -30,6 +30,7 @@ from tests.servers.ca import CertificateAuthority
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from tests.servers.google import GoogleIdentity
     from tests.servers.identity import IdentityProvider
 
 HOST = "127.0.0.1"
@@ -105,7 +106,8 @@ class Dovecot:
     namespace; `special_use` folders exist from the start.
 
     With `identity`, tokens of that provider open a mailbox by XOAUTH2 and OAUTHBEARER: a user's
-    own, and with an application's token every mailbox, as Exchange Online does it.
+    own, and with an application's token every mailbox, as Exchange Online does it. With `google`,
+    Dovecot asks that one what a token is worth.
 
     `hide` takes capabilities off the list that Dovecot announces; `extra` is configuration
     text that overrides all of ours.
@@ -125,6 +127,7 @@ class Dovecot:
         fsync: bool = False,
         pop3: bool = False,
         identity: IdentityProvider | None = None,
+        google: GoogleIdentity | None = None,
         extra: str = "",
     ) -> None:
         self._given_directory = directory
@@ -137,6 +140,8 @@ class Dovecot:
         self._fsync = "optimized" if fsync else "never"
         self._has_pop3 = pop3
         self._identity = identity
+        self._google = google
+        self._takes_tokens = identity is not None or google is not None
         self._extra = extra
         self._process: subprocess.Popen[bytes] | None = None
         self._cleanup = contextlib.ExitStack()
@@ -272,6 +277,18 @@ class Dovecot:
         self.ca_file = ca.ca_file
         if self._identity is not None:
             self._trust(self._identity)
+        if self._google is not None:
+            self._ask(self._google)
+
+    def _ask(self, google: GoogleIdentity) -> None:
+        """Lay down where Dovecot asks what a token is worth, which says nothing of itself."""
+        ca_file = self.directory / "tls" / "google.pem"
+        ca_file.write_bytes(google.ca_file.read_bytes())
+        (self.directory / "oauth2-google.conf").write_text(
+            f"tokeninfo_url = {google.base}/tokeninfo?access_token=\n"
+            f"tls_ca_cert_file = {ca_file}\n"
+            "username_attribute = email\n"
+        )
 
     def _trust(self, identity: IdentityProvider) -> None:
         """Lay down the provider's key, and which tokens are good for what."""
@@ -361,7 +378,7 @@ ssl = yes
 ssl_cert = <{self._certificate.cert_file}
 ssl_key = <{self._certificate.key_file}
 disable_plaintext_auth = no
-auth_mechanisms = plain login{" xoauth2 oauthbearer" if self._identity else ""}
+auth_mechanisms = plain login{" xoauth2 oauthbearer" if self._takes_tokens else ""}
 auth_failure_delay = 0
 mail_location = {self._mail_location}
 mail_fsync = {self._fsync}
@@ -387,16 +404,17 @@ default_client_limit = 8192"""
         )
 
     def _token_passdbs(self) -> Iterator[str]:
-        for number in range(len(_OAUTH) if self._identity else 0):
+        names = [str(number) for number in range(len(_OAUTH))] if self._identity else []
+        for name in names + (["google"] if self._google else []):
             yield (
                 "passdb {\n  driver = oauth2\n  mechanisms = xoauth2 oauthbearer\n"
-                f"  args = {self.directory}/oauth2-{number}.conf\n}}\n"
+                f"  args = {self.directory}/oauth2-{name}.conf\n}}\n"
             )
 
     def _users(self) -> str:
         # With tokens, the password is for passwords alone; who exists is not asked of it then.
-        only = "\n  mechanisms = plain login" if self._identity else ""
-        everybody = "allow_all_users=yes " if self._identity else ""
+        only = "\n  mechanisms = plain login" if self._takes_tokens else ""
+        everybody = "allow_all_users=yes " if self._takes_tokens else ""
         # a file per user, since Dovecot looks at a changed file only once a second
         return f"""\
 {"".join(self._token_passdbs())}

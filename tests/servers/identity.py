@@ -20,7 +20,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import parse_qs, urlsplit
 from uuid import NAMESPACE_DNS, uuid4, uuid5
 
@@ -226,11 +226,11 @@ class IdentityProvider:
         self._standing: Refusal | None = None
         self._busy: dict[str, _Busy] = {}
         self._lock = threading.Lock()
-        self._server: _Server | None = None
+        self._server: HttpsServer | None = None
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        self._server = _Server(self, self._tls.server_context())
+        self._server = HttpsServer(self, self._tls.server_context())
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), daemon=True
         )
@@ -409,7 +409,7 @@ class IdentityProvider:
 
     # What follows is for the handler's threads.
 
-    def answer(self, method: str, target: str, form: dict[str, str]) -> _Answer:
+    def answer(self, method: str, target: str, form: dict[str, str]) -> Answer:
         """Return the answer to one request."""
         parts = urlsplit(target)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
@@ -430,24 +430,24 @@ class IdentityProvider:
 
     def _routed(
         self, method: str, tenant: str, rest: str, query: dict[str, str], form: dict[str, str]
-    ) -> _Answer:
+    ) -> Answer:
         if tenant not in (self.tenant, "organizations", "consumers", "common"):
             raise Refused(REFUSALS[90002])
         match method, rest:
             case "GET", "v2.0/.well-known/openid-configuration":
-                return _Answer(self._discovery())
+                return Answer(self._discovery())
             case "GET", "discovery/v2.0/keys":
-                return _Answer(self._keys())
+                return Answer(self._keys())
             case "POST", "oauth2/v2.0/devicecode":
-                return _Answer(self._device_code(form))
+                return Answer(self._device_code(form))
             case "GET", "oauth2/v2.0/authorize":
                 return self._authorize(query)
             case "POST", "oauth2/v2.0/token":
-                return _Answer(self._token(form))
+                return Answer(self._token(form))
             case _:
-                return _Answer({"error": "not_found"}, 404)
+                return Answer({"error": "not_found"}, 404)
 
-    def _is_busy(self, path: str) -> _Answer | None:
+    def _is_busy(self, path: str) -> Answer | None:
         busy = self._busy.get(path)
         if busy is None or not busy.left:
             return None
@@ -455,7 +455,7 @@ class IdentityProvider:
         headers = {} if busy.retry_after is None else {"Retry-After": str(busy.retry_after)}
         if busy.status in (307, 308):
             headers["Location"] = f"{self.authority}/elsewhere"
-        return _Answer({"error": "temporarily_unavailable"}, busy.status, headers)
+        return Answer({"error": "temporarily_unavailable"}, busy.status, headers)
 
     def _discovery(self) -> dict[str, object]:
         root = self.authority
@@ -488,7 +488,7 @@ class IdentityProvider:
             "message": f"To sign in, open {where} and enter the code {shown}.",
         }
 
-    def _authorize(self, query: dict[str, str]) -> _Answer:
+    def _authorize(self, query: dict[str, str]) -> Answer:
         fields = {"state": query.get("state", "")}
         try:
             self._check_client(query)
@@ -514,7 +514,7 @@ class IdentityProvider:
             for name, value in fields.items()
         )
         page = f'<form method="POST" action="{html.escape(query["redirect_uri"])}">{inputs}</form>'
-        return _Answer(page)
+        return Answer(page)
 
     def _token(self, form: dict[str, str]) -> dict[str, object]:
         self._check_client(form)
@@ -672,7 +672,7 @@ class IdentityProvider:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class Answer:
     body: dict[str, object] | str
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -686,10 +686,17 @@ class _Answer:
         return "text/html" if isinstance(self.body, str) else "application/json"
 
 
-class _Server(ThreadingHTTPServer):
+class Provider(Protocol):
+    """Whoever answers what an `HttpsServer` is asked."""
+
+    def answer(self, method: str, target: str, form: dict[str, str]) -> Answer:
+        """Return the answer to one request."""
+
+
+class HttpsServer(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, provider: IdentityProvider, context: ssl.SSLContext) -> None:
+    def __init__(self, provider: Provider, context: ssl.SSLContext) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.provider = provider
         # The handshake belongs to the handler's thread: a silent client must not stop the rest.
@@ -702,7 +709,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+    server: HttpsServer
 
     def do_GET(self) -> None:
         self._answer({})
@@ -734,7 +741,7 @@ def _description(refusal: Refusal) -> str:
     )
 
 
-def _refused(refusal: Refusal) -> _Answer:
+def _refused(refusal: Refusal) -> Answer:
     values: dict[str, object] = {
         "error": refusal.error,
         "error_description": _description(refusal),
@@ -744,7 +751,7 @@ def _refused(refusal: Refusal) -> _Answer:
     }
     if refusal.suberror:
         values["suberror"] = refusal.suberror
-    return _Answer(values, refusal.status)
+    return Answer(values, refusal.status)
 
 
 @functools.cache  # to make one takes longer than most tests

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -98,10 +100,7 @@ def placed(account: Account, sign_in: options.SignIn) -> Account:
     if sign_in.sign_in_as is not None and not account.takes_tokens_only:
         account = account.opened_by(sign_in.sign_in_as)
     if not account.takes_tokens_only and (given := sign_in.for_tokens_only):
-        raise UsageError(
-            f"{', '.join(given)}: for office365:USER and outlook:USER only, not for "
-            f"{plain(account.name)}."
-        )
+        _demand_sense(account, sign_in, given)
     preset = account.preset
     if sign_in.server is not None:
         if preset is None:
@@ -110,6 +109,55 @@ def placed(account: Account, sign_in: options.SignIn) -> Account:
     if preset is not None and preset.is_exchange:
         return account.at(preset.cloud(sign_in.cloud).imap_host, account.port)
     return account
+
+
+_OF_GRANTS = frozenset({"--client-secret-env", "--authority", "--scope", "--service-account"})
+
+
+def _demand_sense(account: Account, sign_in: options.SignIn, given: list[str]) -> None:
+    """See that options for tokens mean something where a password could open the account.
+
+    Raises:
+        UsageError: they do not.
+    """
+    preset = account.preset
+    others = [name for name in given if name not in _OF_GRANTS]
+    if preset is None or preset.oauth is None or others:
+        raise UsageError(
+            f"{', '.join(others or given)}: for office365:USER and outlook:USER only, not for "
+            f"{plain(account.name)}."
+        )
+    if not by_token(account, sign_in):
+        raise UsageError(
+            f"{', '.join(given)}: goes with --client-id ID, that of an OAuth client of your own "
+            f"({preset.oauth.clients})."
+        )
+
+
+def by_token(account: Account, sign_in: options.SignIn) -> bool:
+    """Whether tokens open an account: always, or since the options name a client for it.
+
+    Raises:
+        UsageError: they name one that is none of this provider.
+    """
+    if account.takes_tokens_only:
+        return True
+    oauth = account.preset.oauth if account.preset is not None else None
+    if oauth is None:
+        return False
+    if sign_in.service_account is not None:
+        return True
+    if not sign_in.client_id:
+        return False
+    if re.fullmatch(oauth.client_id, sign_in.client_id):
+        return True
+    # Out of the environment it may be meant for Office 365.
+    if sign_in.client_id == os.environ.get("WAYSTATION_CLIENT_ID"):
+        return False
+    raise UsageError(
+        f"--client-id {plain(sign_in.client_id, 90)} is none for {plain(account.name)}. Clients "
+        f"are registered at {oauth.clients}."
+    )
 
 
 def credential_for(
@@ -121,22 +169,29 @@ def credential_for(
         SignInError: there is none.
         UsageError: the options do not go with this account.
     """
-    if not account.takes_tokens_only:
+    if not by_token(account, sign_in) or (
+        # Whoever names a password means it, whatever the environment says of clients.
+        source.is_named and not account.takes_tokens_only and sign_in.service_account is None
+    ):
         return password_for(account, source)
-    refuse_passwords(account, source)
+    refuse_passwords(account, source, sign_in)
     # Loaded late: msal and requests take their time, and only tokens need them.
     from waystation.cli.tokens import tokens_for
 
     return tokens_for(account, connection, sign_in)
 
 
-def refuse_passwords(account: Account, source: PasswordSource) -> None:
+def refuse_passwords(
+    account: Account, source: PasswordSource, sign_in: options.SignIn | None = None
+) -> None:
     """See that nobody names a password for a provider that takes tokens only.
 
     Raises:
         UsageError: somebody does.
     """
-    if account.takes_tokens_only and source != PasswordSource():
+    if sign_in is not None and sign_in.service_account is not None and source.is_named:
+        raise UsageError("give --service-account or a password, not both.")
+    if account.takes_tokens_only and source.is_named:
         raise UsageError(
             f"{plain(account.name)}: Microsoft takes no passwords. Leave --password-env and "
             "--password-command out; 'waystation login' signs in, or an application does: "
@@ -232,10 +287,10 @@ def target_account(archive: Archive, named: str | None, *, offline: bool = False
         account = parse_account(named) if offline else named_account(named)
         if account.protocol == "pop3":
             raise UsageError("POP3 takes no messages; a target is reached by IMAP.")
-        return account
+        return account.as_target()
     targets = archive.transfers.targets()
     if len(targets) == 1:
-        return parse_account(targets[0].name)
+        return parse_account(targets[0].name).as_target()
     if not targets:
         raise UsageError("this archive has no target yet; give --to SERVER.")
     names = ", ".join(plain(target.name) for target in targets)

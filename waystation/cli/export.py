@@ -66,7 +66,7 @@ def _export(
         typer.Option(
             metavar="SIZE",
             help="Fetch so much in 24 hours at the most, then stop; a later run goes on. 2400M for"
-            " Gmail unless said otherwise; 'none' is no ceiling.",
+            " Gmail unless said otherwise (1150M by POP3); 'none' is no ceiling.",
         ),
     ] = None,
     mix_protocols: Annotated[
@@ -99,6 +99,8 @@ def _export(
     )
     octets_a_day = _octets_a_day(budget)
     account, is_new = _account(archive, source, new_source=new_source, mix=mix_protocols)
+    if octets_a_day is None and account.preset is not None:
+        octets_a_day = account.preset.daily.get(account.protocol)
     connection = replace(reach.connection, largest_message=largest_message)
     login = Login.ask(account, passwords, connection, sign_in)
     numbers: dict[str, int] = {}

@@ -178,7 +178,8 @@ class SignIn:
         typer.Option(
             metavar="ID",
             envvar="WAYSTATION_CLIENT_ID",
-            help="The application (client) ID of your own app registration.",
+            help="The application (client) ID of your own app registration (Microsoft), or of your"
+            " own OAuth client (Google, Yandex).",
         ),
     ] = None
     tenant: Annotated[
@@ -193,7 +194,8 @@ class SignIn:
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Sign in as the application, with the secret in this environment variable.",
+            help="Sign in as the application, with the secret in this environment variable; with"
+            " Google and Yandex, the secret of the OAuth client.",
         ),
     ] = None
     client_certificate: Annotated[
@@ -207,6 +209,14 @@ class SignIn:
     client_certificate_passphrase_env: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The passphrase of that private key."),
+    ] = None
+    service_account: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With gmail:USER: an administrator's service account opens the mailbox, with the"
+            " key in this JSON file.",
+        ),
     ] = None
     sign_in_as: Annotated[
         str | None,

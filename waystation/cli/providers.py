@@ -94,14 +94,26 @@ def _describe(listener: Listener, provider: Provider) -> None:
         ("login", [provider.login.value]),
         ("switch on", [provider.switch_on] if provider.switch_on else []),
         ("where", [provider.where]),
+        ("OAuth", _oauth_lines(provider)),
+        ("target", [str(provider.target)] if provider.target is not None else []),
         ("limit", provider.limits),
         ("quirk", provider.quirks),
         ("domains", [", ".join(provider.domains)] if provider.domains else []),
         ("source", provider.sources),
+        ("source", provider.oauth.sources if provider.oauth is not None else ()),
     ]
     for title, lines in usual:
         for line in lines:
             listener.heading(f"  {title:<10}{line}")
+
+
+def _oauth_lines(provider: Provider) -> list[str]:
+    if provider.oauth is None:
+        return []
+    return [
+        f"by a client of your own, registered at {provider.oauth.clients}",
+        f"consents are listed at {provider.oauth.consents}",
+    ]
 
 
 def _written(provider: Provider) -> list[str]:
@@ -129,7 +141,26 @@ def _values(provider: Provider) -> dict[str, Any]:
         "quirks": list(provider.quirks),
         "domains": list(provider.domains),
         "clouds": list(provider.clouds),
+        "target": _endpoint(provider.target),
+        "oauth": _oauth(provider),
         "sources": list(provider.sources),
+    }
+
+
+def _oauth(provider: Provider) -> dict[str, Any] | None:
+    found = provider.oauth
+    if found is None:
+        return None
+    return {
+        "authorization": found.authorization,
+        "token": found.token,
+        "revocation": found.revocation,
+        "scope": found.scope,
+        "protocols": sorted(found.protocols),
+        "clients": found.clients,
+        "consents": found.consents,
+        "service_accounts": found.has_service_accounts,
+        "sources": list(found.sources),
     }
 
 

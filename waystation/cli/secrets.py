@@ -24,6 +24,11 @@ class PasswordSource:
     env: str | None = None
     command: str | None = None
 
+    @property
+    def is_named(self) -> bool:
+        """Whether the user said where."""
+        return self.env is not None or self.command is not None
+
     def __post_init__(self) -> None:
         if self.env is not None and self.command is not None:
             raise UsageError("give --password-env or --password-command, not both.")

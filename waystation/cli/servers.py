@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from waystation.cli import options, state
-from waystation.cli.connect import by_way, credential_for, placed, refuse_passwords
+from waystation.cli.connect import by_token, by_way, credential_for, placed, refuse_passwords
 from waystation.cli.naming import named_account
 from waystation.cli.secrets import PasswordSource
 from waystation.errors import UsageError, plain
 
 if TYPE_CHECKING:
+    from waystation.address import Account
     from waystation.cli.output import Listener
     from waystation.doctor import Step
+    from waystation.token import Token
+    from waystation.web import Web
 
 _DOCTOR = """\
 \b
@@ -26,14 +30,14 @@ Examples:
 _LOGIN = """\
 \b
 Examples:
-  waystation login office365:bob@contoso.com --client-id ID
-  waystation login office365:sales@contoso.com --sign-in-as bob@contoso.com --device-code
+  waystation login office365:bob@contoso.com --client-id ID --device-code
+  waystation login gmail:alice@gmail.com --client-id ID --client-secret-env SECRET
 """
 _LOGOUT = """\
 \b
 Examples:
   waystation logout office365:bob@contoso.com --client-id ID
-  waystation logout office365:sales@contoso.com --sign-in-as bob@contoso.com
+  waystation logout gmail:alice@gmail.com --client-id ID
 """
 
 
@@ -42,9 +46,11 @@ def register(app: typer.Typer) -> None:
     app.command("doctor", epilog=_DOCTOR, short_help="Find out why a server does not let us in.")(
         _doctor
     )
-    app.command("login", epilog=_LOGIN, short_help="Sign in to Office 365, and stay signed in.")(
-        _login
-    )
+    app.command(
+        "login",
+        epilog=_LOGIN,
+        short_help="Sign in by OAuth, and stay signed in.",
+    )(_login)
     app.command("logout", epilog=_LOGOUT, short_help="Forget such a sign-in.")(_logout)
 
 
@@ -70,7 +76,7 @@ def _doctor(
     Name, TLS, token or password, sign-in, namespace, folders. Nothing is changed without
     --write. Exit code 12 where sign-in, consent or permission fail.
     """
-    from waystation.cli.tokens import registration_for
+    from waystation.cli.tokens import client_for, registration_for
     from waystation.doctor import Outcome, examine
     from waystation.session import Connection
 
@@ -80,9 +86,12 @@ def _doctor(
     if write and account.protocol == "pop3":
         raise UsageError("POP3 takes no messages: leave --write out.")
     # What is wrong with the options shows before anything is done.
-    refuse_passwords(account, passwords)
+    refuse_passwords(account, passwords, sign_in)
     if account.takes_tokens_only:
         registration_for(account, sign_in)
+    is_token = by_token(account, sign_in) and not passwords.is_named
+    if is_token and not account.takes_tokens_only:
+        client_for(account, sign_in)
     connection = by_way(Connection(ca_file, allow_plaintext, timeout), sign_in)
 
     steps = []
@@ -92,6 +101,7 @@ def _doctor(
         lambda: credential_for(account, passwords, connection, sign_in),
         connection,
         write=write,
+        by_token=is_token,
     ):
         _show(listener, step)
         steps.append(step)
@@ -146,6 +156,14 @@ def _login(
             help="Sign in on any other device, by a code; this one needs no browser.",
         ),
     ] = False,
+    paste: Annotated[
+        bool,
+        typer.Option(
+            "--paste",
+            help="With Google: sign in on any other device, and paste the address where its"
+            " browser ends up.",
+        ),
+    ] = False,
     ca_file: options.CaFile = None,
     timeout: options.Timeout = 120,
     sign_in: options.SignIn = options.NO_SIGN_IN,
@@ -153,30 +171,82 @@ def _login(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
-    """Sign in to Office 365 in the browser, once; later commands find the sign-in.
+    """Sign in to Office 365, Gmail or Yandex in the browser; later commands find the sign-in.
 
     It is kept encrypted where this machine can do that, else in a file that only you can read.
     """
-    from waystation import oauth
-    from waystation.cli.tokens import registration_for, store, user_of, web_for
+    from waystation.cli.tokens import user_of, web_for
     from waystation.session import Connection
 
     listener = state.listen("login", as_json=as_json, quiet=quiet, debug=debug)
     account = placed(named_account(named), sign_in)
-    if sign_in.is_app_only:
-        raise UsageError(
-            "an application signs in by itself each time; 'waystation doctor' shows whether it can."
-        )
-    registration = registration_for(account, sign_in)
     user = user_of(account, sign_in)
-    act = oauth.sign_in_with_code if device_code else oauth.sign_in_with_browser
     web = web_for(Connection(ca_file, timeout=timeout))
-    token = act(registration, user, store(), web, listener.warning)
+    if account.takes_tokens_only:
+        if paste:
+            raise UsageError("--paste is for Google and Yandex; here it is --device-code.")
+        token = _at_microsoft(account, sign_in, user, web, listener, device_code=device_code)
+    else:
+        if device_code:
+            raise UsageError(
+                f"--device-code: {plain(account.name)} opens to none (Google lets device codes "
+                "have no mail); on a machine without a browser it is --paste."
+            )
+        token = _at_another(account, sign_in, web, listener, paste=paste)
     expires = datetime.fromtimestamp(token.expires_at, UTC).isoformat(timespec="seconds")
     listener.close()
     listener.say(f"{plain(user)} is signed in. 'waystation doctor {account.name}' tries it out.")
     listener.summary("done", 0, {"server": account.name, "user": user, "expires_at": expires})
     return 0
+
+
+def _at_microsoft(
+    account: Account,
+    sign_in: options.SignIn,
+    user: str,
+    web: Web,
+    listener: Listener,
+    *,
+    device_code: bool,
+) -> Token:
+    from waystation import oauth
+    from waystation.cli.tokens import registration_for, store
+
+    if sign_in.is_app_only:
+        raise UsageError(
+            "an application signs in by itself each time; 'waystation doctor' shows whether it can."
+        )
+    act = oauth.sign_in_with_code if device_code else oauth.sign_in_with_browser
+    return act(registration_for(account, sign_in), user, store(), web, listener.warning)
+
+
+def _at_another(
+    account: Account, sign_in: options.SignIn, web: Web, listener: Listener, *, paste: bool
+) -> Token:
+    from waystation import grants
+    from waystation.cli.tokens import client_for, grant_store
+
+    if sign_in.service_account is not None:
+        raise UsageError(
+            "a service account signs in by itself each time; 'waystation doctor' shows whether it "
+            "can."
+        )
+    client = client_for(account, sign_in)
+    return grants.sign_in(
+        client,
+        account.user,
+        grant_store(),
+        web,
+        listener.warning,
+        paste=_ask if paste or client.oauth.redirect is not None else None,
+    )
+
+
+def _ask(text: str) -> str:
+    """Return what a person answers; standard output stays free for what programs read."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
+    return sys.stdin.readline(20_000)
 
 
 @options.unpacked
@@ -189,19 +259,51 @@ def _logout(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
-    """Forget a sign-in on this machine. What was signed in elsewhere stays."""
-    from waystation import oauth
-    from waystation.cli.tokens import registration_for, store, user_of, web_for
+    """Forget a sign-in on this machine. What was signed in elsewhere stays.
+
+    Google is also asked to take the consent back, which ends all sign-ins with its project.
+    """
+    from waystation.cli.tokens import user_of, web_for
     from waystation.session import Connection
 
     listener = state.listen("logout", as_json=as_json, quiet=quiet, debug=debug)
     account = placed(named_account(named), sign_in)
-    registration = registration_for(account, sign_in)
     user = user_of(account, sign_in)
     web = web_for(Connection(ca_file, timeout=timeout))
-    removed = oauth.sign_out(registration, user, store(), web)
+    is_revoked = False
+    if account.takes_tokens_only:
+        from waystation import oauth
+        from waystation.cli.tokens import registration_for, store
+
+        removed = oauth.sign_out(registration_for(account, sign_in), user, store(), web)
+    else:
+        removed, is_revoked = _out_of_another(account, sign_in, web, listener)
+    also = ", and the consent is taken back" if is_revoked else ""
     listener.say(
-        f"{plain(user)} is signed out." if removed else f"{plain(user)} was not signed in here."
+        f"{plain(user)} is signed out{also}."
+        if removed
+        else f"{plain(user)} was not signed in here."
     )
-    listener.summary("done", 0, {"server": account.name, "user": user, "removed": removed})
+    listener.summary(
+        "done",
+        0,
+        {"server": account.name, "user": user, "removed": removed, "revoked": is_revoked},
+    )
     return 0
+
+
+def _out_of_another(
+    account: Account, sign_in: options.SignIn, web: Web, listener: Listener
+) -> tuple[int, bool]:
+    """Return how many sign-ins were removed, and whether the provider took the consent back."""
+    from waystation import grants
+    from waystation.cli.tokens import client_for, grant_store
+
+    client = client_for(account, sign_in)
+    was_there, why_not = grants.sign_out(client, account.user, grant_store(), web)
+    if was_there and why_not:
+        listener.warning(
+            f"the sign-in is forgotten here, the consent stands: {why_not}. Take it back at "
+            f"{client.oauth.consents}"
+        )
+    return int(was_there), was_there and not why_not
