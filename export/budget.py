@@ -10,8 +10,8 @@ from store.archive import now
 if TYPE_CHECKING:
     from store.archive import Archive
 
-GMAIL_BUDGET = 2400 * 1024**2
-"""Octets in 24 hours, somewhat less than the 2,500 MB a day that Gmail lets IMAP clients download
+GMAIL_BUDGET = 2300 * 1024**2
+"""Octets in 24 hours, less than the 2,500 MB a day, taken as 10**6 octets each, that Gmail lets IMAP clients download
 ("Gmail bandwidth limits", Google Workspace Admin Help); beyond, it may suspend the account."""
 
 

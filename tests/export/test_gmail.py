@@ -332,4 +332,4 @@ def test_a_run_that_stopped_at_its_budget_is_not_complete(stage: Stage) -> None:
 
     assert result.out_of_budget
     assert not result.is_complete
-    assert GMAIL_BUDGET < 2_500 * 1024**2
+    assert GMAIL_BUDGET < 2_500 * 1000**2

@@ -65,7 +65,7 @@ def _export(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Fetch so much in 24 hours at the most, then stop; a later run goes on. 2400M for"
+            help="Fetch so much in 24 hours at the most, then stop; a later run goes on. 2300M for"
             " Gmail unless said otherwise (1150M by POP3); 'none' is no ceiling.",
         ),
     ] = None,
