@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from store.archive import Archive
 
 GMAIL_BUDGET = 2300 * 1024**2
-"""Octets in 24 hours, less than the 2,500 MB a day, taken as 10**6 octets each, that Gmail lets IMAP clients download
-("Gmail bandwidth limits", Google Workspace Admin Help); beyond, it may suspend the account."""
+"""Octets in 24 hours: less than the 2,500 MB a day, of a million octets each to be safe, that Gmail
+lets IMAP clients download ("Gmail bandwidth limits", Google Workspace Admin Help); beyond, it may
+suspend the account."""
 
 
 class OutOfBudgetError(Exception):
