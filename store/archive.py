@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from store.batch import Batch, file_sha256
 from store.database import Database
 from store.headers import LONGEST_HEAD, parse
 from store.index import ArchivedFolder, Index, NewMessage, received_of
+from store.journal import Records, write_waiting
 from store.lock import Lock
 from store.maildir import (
     PART,
@@ -39,6 +40,7 @@ from store.maildir import (
     write_durably,
 )
 from store.names import Directories
+from store.seal import Facts, seal
 from store.transfers import Transfers
 from store.uidls import Uidls
 from waystation.errors import (
@@ -53,7 +55,7 @@ from waystation.errors import (
 from waystation.model import join_levels, split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from store.index import ArchivedMessage
@@ -76,7 +78,7 @@ plain Maildir, which mutt, Dovecot, notmuch and many others read without waystat
 'index.sqlite' is a plain SQLite database with flags, dates, hashes and the transfer log.
 FORMAT.md beside this file describes all of it.
 
-    waystation check .      proves every message against the index
+    waystation check .      proves every message against the index, and the journal's seals
     waystation status .     shows what is here, and what has arrived elsewhere
     waystation ledger .     one line for each message
 """
@@ -185,6 +187,28 @@ class Archive:
             raise
         try:
             archive._recover()
+        except BaseException:
+            archive.close()
+            raise
+        return archive
+
+    @classmethod
+    def note(cls, path: Path, purpose: str) -> Archive:
+        """Open an archive to record a run that only reads; nothing else in it is brought in order.
+
+        What a check has found stays as it was found.
+
+        Raises:
+            NoArchiveError, ArchiveLockedError, NewerFormatError, IndexDamagedError, StorageError
+        """
+        lock = lock_to_write(path, purpose)
+        try:
+            archive = cls(path, read_description(path), Database.write(path / INDEX), lock)
+        except BaseException:
+            lock.release()
+            raise
+        try:
+            write_waiting(path, Records(archive.database))
         except BaseException:
             archive.close()
             raise
@@ -404,9 +428,23 @@ class Archive:
             path.unlink()
 
     @contextmanager
-    def run(self, command: str, server: str | None, totals: dict[str, int]) -> Iterator[None]:
-        """Record that a command works on the archive, and how that ended."""
-        number = self.index.run_begins(command, server, version("waystation"), now())
+    def run(
+        self,
+        command: str,
+        server: str | None,
+        totals: Mapping[str, Any],
+        asked: Mapping[str, Any] | None = None,
+        *,
+        started: str | None = None,
+        is_rebuilt: bool = False,
+    ) -> Iterator[None]:
+        """Record that a command works on the archive, and how that ended, sealed.
+
+        ``asked`` are the options that matter, never a secret; ``started`` says when it began, if
+        not now.
+        """
+        started = started or now()
+        number = self.index.run_begins(command, server, version("waystation"), started)
         self._run = number
         outcome = "failed"
         try:
@@ -419,7 +457,24 @@ class Archive:
             self._run = None
             # A disk that is full must not hide the error that says so.
             with suppress(ArchiveError):
-                self.index.run_ends(number, now(), outcome, totals)
+                ended = now()
+                facts = Facts(
+                    self.description.id,
+                    command,
+                    plain(server) if server else None,
+                    started,
+                    ended,
+                    number,
+                    outcome,
+                    dict(totals),
+                    asked or {},
+                    is_rebuilt,
+                )
+                # A run that has ended has its record, and one that was killed neither.
+                with self.database.atomic():
+                    self.index.run_ends(number, ended, outcome, dict(totals))
+                    seal(self.database, self.path, facts)
+                write_waiting(self.path, Records(self.database))
 
     def note_totals(self, totals: dict[str, int]) -> None:
         """Record how far the command has come, should it never come to its end."""
@@ -449,6 +504,7 @@ class Archive:
 
     def _recover(self) -> None:
         """Bring into order what a run that was cut off has left."""
+        write_waiting(self.path, Records(self.database))
         self.carry_out_renames()
         directories = [self.path]
         for folder in self.index.folders():

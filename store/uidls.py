@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from store.trees import Marks
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -77,7 +79,10 @@ class Uidls:
             yield uid
 
     def _forget_missing(self, where: str, *values: int) -> None:
-        self._database.execute(
-            f"DELETE FROM messages WHERE state != 'archived' AND uidvalidity = ? {where}",  # noqa: S608
-            (UIDVALIDITY, *values),
-        )
+        missing = f"state != 'archived' AND uidvalidity = ? {where}"
+        with self._database.atomic():
+            Marks(self._database).messages(missing, (UIDVALIDITY, *values))
+            self._database.execute(
+                f"DELETE FROM messages WHERE {missing}",  # noqa: S608
+                (UIDVALIDITY, *values),
+            )
