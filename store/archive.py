@@ -40,7 +40,7 @@ from store.maildir import (
     write_durably,
 )
 from store.names import Directories
-from store.seal import Facts, seal
+from store.seal import Facts, Told, seal
 from store.transfers import Transfers
 from store.uidls import Uidls
 from waystation.errors import (
@@ -433,48 +433,41 @@ class Archive:
         command: str,
         server: str | None,
         totals: Mapping[str, Any],
-        asked: Mapping[str, Any] | None = None,
+        began: str | None = None,
         *,
-        started: str | None = None,
-        is_rebuilt: bool = False,
-    ) -> Iterator[None]:
-        """Record that a command works on the archive, and how that ended, sealed.
+        asked: Mapping[str, Any] | None = None,
+    ) -> Iterator[int]:
+        """Record that a command works on the archive, and how that ended; yield the run's id.
 
-        ``asked`` are the options that matter, never a secret; ``started`` says when it began, if
-        not now.
+        ``began`` is when it began, where that was earlier than now; ``asked`` are the options
+        that matter, never a secret. At the end all that has changed is sealed.
         """
-        started = started or now()
-        number = self.index.run_begins(command, server, version("waystation"), started)
+        began = began or now()
+        number = self.index.run_begins(command, server, version("waystation"), began)
         self._run = number
         outcome = "failed"
         try:
-            yield
+            yield number
             outcome = "done"
         except KeyboardInterrupt:
             outcome = "interrupted"
             raise
         finally:
             self._run = None
+            told = Told(number, command, server, began, outcome, totals, asked or {})
             # A disk that is full must not hide the error that says so.
             with suppress(ArchiveError):
-                ended = now()
-                facts = Facts(
-                    self.description.id,
-                    command,
-                    plain(server) if server else None,
-                    started,
-                    ended,
-                    number,
-                    outcome,
-                    dict(totals),
-                    asked or {},
-                    is_rebuilt,
-                )
-                # A run that has ended has its record, and one that was killed neither.
-                with self.database.atomic():
-                    self.index.run_ends(number, ended, outcome, dict(totals))
-                    seal(self.database, self.path, facts)
+                self.end_run(told)
                 write_waiting(self.path, Records(self.database))
+
+    def end_run(self, told: Told, *, is_rebuilt: bool = False) -> None:
+        """Record the end of a run, and seal what it has changed; the journal gets that next."""
+        ended = now()
+        facts = Facts(self.description.id, ended, told, is_rebuilt)
+        # Both or none: a run that has ended without a record is one whose record was removed.
+        with self.database.atomic():
+            self.index.run_ends(told.run, ended, told.outcome, dict(told.totals))
+            seal(self.database, self.path, facts)
 
     def note_totals(self, totals: dict[str, int]) -> None:
         """Record how far the command has come, should it never come to its end."""

@@ -193,9 +193,18 @@ def write_waiting(path: Path, records: Records) -> None:
         StorageError: it cannot be written.
     """
     waiting = records.waiting()
-    if not waiting:
-        return
-    text = "".join(f"{line}\n" for _, line in waiting).encode()
+    if waiting:
+        append(path, [line for _, line in waiting])
+        records.has_journal(waiting[-1][0])
+
+
+def append(path: Path, lines: list[str]) -> None:
+    """Add lines to an archive's journal, durably; what a crash has let through stays.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    text = "".join(f"{line}\n" for line in lines).encode()
     is_new = not os.path.lexists(path / JOURNAL)
     try:
         descriptor = os.open(path / JOURNAL, _APPEND, 0o600)
@@ -210,7 +219,6 @@ def write_waiting(path: Path, records: Records) -> None:
             sync_directory(path)
     except OSError as error:
         raise StorageError(path / JOURNAL, error) from None
-    records.has_journal(waiting[-1][0])
 
 
 def _already_there(file: int, text: bytes) -> int:

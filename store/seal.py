@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -30,28 +30,30 @@ _MOST_DOUBTS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What a record says of a run, besides the roots."""
+class Told:
+    """What a command tells of its run."""
 
-    archive: str
-    """The archive's id."""
+    run: int
     command: str
     account: str | None
-    started: str
-    ended: str
-    run: int
+    """The server as the user named it; never a secret."""
+    began: str
     outcome: str
     totals: Mapping[str, Any]
     asked: Mapping[str, Any]
     """The options that matter; never a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a record says, besides the roots."""
+
+    archive: str
+    """The archive's id."""
+    ended: str
+    told: Told
     is_rebuilt: bool = False
     """Whether the index was made anew: no row can be compared with those of records before."""
-
-
-@dataclass(slots=True)
-class _Roots:
-    roots: dict[str, Any] = field(default_factory=dict)
-    counts: dict[str, Any] = field(default_factory=dict)
 
 
 def seal(database: Database, path: Path, facts: Facts) -> int:
@@ -62,35 +64,38 @@ def seal(database: Database, path: Path, facts: Facts) -> int:
     records = Records(database)
     last = records.last()
     number = last.number + 1 if last else 1
-    sealer = _Sealer(database, number, last)
+    told = facts.told
+    # The rows of an index that was made anew have nothing in common with those before.
+    sealer = _Sealer(database, number, None if facts.is_rebuilt else last)
     if last is not None and not records.waiting() and not ends_with(path, last.line):
         sealer.doubt(f"the journal does not end with record {last.number}")
-    told = _Roots({"transfers": {}}, {"transfers": {}})
+    roots: dict[str, Any] = {"transfers": {}}
+    counted: dict[str, Any] = {"transfers": {}}
     for tree in trees(database):
         root, counts = sealer.tree(tree)
         if tree.number in (MESSAGES, FOLDERS):
-            told.roots[tree.name] = root
-            told.counts[tree.name] = counts
+            roots[tree.name] = root
+            counted[tree.name] = counts
         elif counts:
-            told.roots["transfers"][tree.name] = root
-            told.counts["transfers"][tree.name] = counts
+            roots["transfers"][tree.name] = root
+            counted["transfers"][tree.name] = counts
     database.execute("DELETE FROM unsealed")
     database.execute("DELETE FROM before")
     values: dict[str, Any] = {
-        "account": facts.account,
+        "account": plain(told.account) if told.account is not None else None,
         "archive": facts.archive,
-        "asked": dict(facts.asked),
-        "command": facts.command,
-        "counts": told.counts,
+        "asked": dict(told.asked),
+        "command": told.command,
+        "counts": counted,
         "ended": facts.ended,
         "host": platform.node(),
         "number": number,
-        "outcome": facts.outcome,
+        "outcome": told.outcome,
         "previous": last.hash if last else NOTHING,
-        "roots": told.roots,
-        "run": facts.run,
-        "started": facts.started,
-        "totals": dict(facts.totals),
+        "roots": roots,
+        "run": told.run,
+        "started": told.began,
+        "totals": dict(told.totals),
         "version": version("waystation"),
     }
     if facts.is_rebuilt:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from store.archive import FORMAT, read_description
-from store.check import Kind
 from store.database import Database
+from store.finds import Kind
 from store.transfers import TransferState
 from tests.store.filling import filled
 

@@ -15,7 +15,7 @@ from waystation.errors import plain
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from store.check import Checked, Discrepancy
+    from store.finds import Checked, Discrepancy
     from waystation.cli.output import Listener
 
 _EXAMPLES = """\
@@ -59,8 +59,9 @@ def _check(
     was found.
     """
     from store.archive import Archive
-    from store.check import Checked, check
-    from store.check import repair as repair_found
+    from store.check import check
+    from store.finds import Checked
+    from store.repair import repair as repair_found
 
     listener = state.listen("check", as_json=as_json, quiet=quiet)
     if rebuild:
@@ -98,7 +99,7 @@ def _check(
 
 
 def _rebuild(archive: Path, listener: Listener) -> None:
-    from store.check import rebuild
+    from store.rebuild import rebuild
 
     messages, folders = rebuild(archive, listener)
     listener.close()
