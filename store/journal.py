@@ -224,9 +224,9 @@ def append(path: Path, lines: list[str]) -> None:
 def _already_there(file: int, text: bytes) -> int:
     """Return how much of a text a crash has let through: the file ends with its beginning."""
     size = os.fstat(file).st_size
-    os.lseek(file, max(0, size - len(text)), os.SEEK_SET)
+    os.lseek(file, max(0, size - len(text) - 1), os.SEEK_SET)
     end = b""
-    while block := os.read(file, len(text)):
+    while block := os.read(file, len(text) + 1):
         end += block
     for count in range(min(len(text), len(end)), 0, -1):
         # Only whole lines lie before it: otherwise it is the end of something else.
