@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from store.index import ArchivedMessage
+    from store.journal import Record
     from waystation.model import SpecialUse
 
 FORMAT = 1
@@ -193,26 +194,37 @@ class Archive:
         return archive
 
     @classmethod
-    def note(cls, path: Path, purpose: str) -> Archive:
-        """Open an archive to record a run that only reads; nothing else in it is brought in order.
+    def note_run(
+        cls,
+        path: Path,
+        command: str,
+        began: str,
+        outcome: str,
+        totals: Mapping[str, Any],
+        asked: Mapping[str, Any],
+    ) -> Record:
+        """Record a run that only read, and has ended; return the record.
 
-        What a check has found stays as it was found.
+        Nothing else is brought in order: what a check has found stays as it was found.
 
         Raises:
             NoArchiveError, ArchiveLockedError, NewerFormatError, IndexDamagedError, StorageError
         """
-        lock = lock_to_write(path, purpose)
+        lock = lock_to_write(path, command)
         try:
             archive = cls(path, read_description(path), Database.write(path / INDEX), lock)
         except BaseException:
             lock.release()
             raise
-        try:
+        with archive:
             write_waiting(path, Records(archive.database))
-        except BaseException:
-            archive.close()
-            raise
-        return archive
+            run = archive.index.run_begins(command, None, version("waystation"), began)
+            archive.end_run(Told(run, command, None, began, outcome, totals, asked))
+            write_waiting(path, Records(archive.database))
+            record = Records(archive.database).last()
+        if record is None:
+            raise ArchiveError("the run could not be recorded")
+        return record
 
     @classmethod
     def read(cls, path: Path) -> Archive:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Values = dict[str, Any]
 _PAGE = 500
 _SINCE = "since"
+_DEEDS = ("came", "changed", "went")
 
 
 class RebuiltError(ArchiveError):
@@ -192,19 +193,18 @@ def turns(database: Database, first: int, last: int) -> Iterator[Turn]:
         at = page[-1]
 
 
-def did(database: Database, number: int) -> dict[str, int]:
-    """Return how many rows of messages a run has put in, changed and taken out."""
-    came = database.row(
-        "SELECT count(*) FROM sealed WHERE tree = ? AND since = ?", (MESSAGES, number)
-    )
-    gone = database.row(
-        "SELECT count(*), coalesce(sum(json_extract(before, '$.since') IS NOT NULL), 0)"
-        " FROM changes WHERE tree = ? AND record = ?",
-        (MESSAGES, number),
-    )
-    changes, removed = (int(gone[0]), int(gone[1])) if gone else (0, 0)
-    return {
-        "came": int(came[0]) if came else 0,
-        "changed": changes - removed,
-        "went": removed,
-    }
+def deeds(database: Database) -> dict[int, dict[str, int]]:
+    """Return how many rows of messages each run has put in, changed and taken out, by record."""
+    found: dict[int, dict[str, int]] = {}
+    for number, count in database.rows(
+        "SELECT since, count(*) FROM sealed WHERE tree = ? GROUP BY since", (MESSAGES,)
+    ):
+        found.setdefault(number, dict.fromkeys(_DEEDS, 0))["came"] = count
+    for number, count, went in database.rows(
+        "SELECT record, count(*), sum(json_extract(before, '$.since') IS NOT NULL)"
+        " FROM changes WHERE tree = ? GROUP BY record",
+        (MESSAGES,),
+    ):
+        deed = found.setdefault(number, dict.fromkeys(_DEEDS, 0))
+        deed["changed"], deed["went"] = count - went, went
+    return found

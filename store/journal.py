@@ -130,6 +130,8 @@ class Records:
 
         One that cannot be read is followed all the same: what it was is known by its hash.
         """
+        if not self._has_table():
+            return None
         row = self._database.row("SELECT number, line FROM records ORDER BY number DESC LIMIT 1")
         if row is None:
             return None
@@ -137,10 +139,17 @@ class Records:
 
     def all(self) -> Iterator[tuple[int, str, bool]]:
         """Yield number, line and whether the journal has it, in order."""
+        if not self._has_table():
+            return
         for number, line, is_there in self._database.rows(
             "SELECT number, line, is_in_journal FROM records ORDER BY number"
         ):
             yield number, line, bool(is_there)
+
+    def _has_table(self) -> bool:
+        """Whether the index knows of records: one that is only read is not brought up to date."""
+        sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'records'"
+        return self._database.row(sql) is not None
 
     def add(self, number: int, line: str, *, is_in_journal: bool = False) -> None:
         """Record a line that the journal is about to get."""

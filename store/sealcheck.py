@@ -391,8 +391,7 @@ def noted(archive: Archive, seal: str, sealed: Sealed) -> Iterator[Discrepancy]:
     database = archive.database
     found: Record | None = None
     sealed.records.clear()
-    is_known = database.row("SELECT 1 FROM sqlite_master WHERE name = 'records'") is not None
-    for number, line, _ in Records(database).all() if is_known else ():
+    for number, line, _ in Records(database).all():
         record = read_line(line) or Record(line, {"number": number})
         if found is not None:
             sealed.records.append(record)

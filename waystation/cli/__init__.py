@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from waystation.cli import (
     check,
+    diff,
     export,
     folders,
     importer,
@@ -22,6 +23,7 @@ from waystation.cli import (
     plan,
     providers,
     rollback,
+    seal,
     servers,
     state,
     status,
@@ -48,6 +50,8 @@ app = typer.Typer(
 for command in (
     export,
     check,
+    seal,
+    diff,
     plan,
     importer,
     verify,
