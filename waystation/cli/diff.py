@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from waystation.cli import options, state
-from waystation.cli.check import record_table
+from waystation.cli.check import record_rows, record_table
 from waystation.cli.text import sum_text
 from waystation.errors import ArchiveError, UsageError, plain
 
