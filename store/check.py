@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 _BLOCK = 1024 * 1024
 _MOST_CACHED = 4096
+_AT_ONCE = 50
+_OCTETS = 4_000_000
+"""Progress is told after so many messages or octets: a word for each would cost too much."""
 _TIMES = range(-(1 << 31), 1 << 31)
 """The times that every file system of a Unix can hold."""
 
@@ -107,11 +110,16 @@ class _Folder:
             for row in self.archive.index.recorded(self.folder.id):
                 yield self._about(row, Kind.MISSING, "its folder is a symbolic link")
             return
+        messages = octets = 0
         for row in self.archive.index.recorded(self.folder.id):
-            yield from self._row(row)
-            self._counted.messages += 1
-            self._counted.octets += row.size
-            self._progress.advance(1, row.size)
+            if not self._is_sound(row):
+                yield from self._row(row)
+            messages += 1
+            octets += row.size
+            if messages >= _AT_ONCE or octets >= _OCTETS:
+                self._advance(messages, octets)
+                messages = octets = 0
+        self._advance(messages, octets)
         yield from self._describing_files()
         # As many files as rows that have theirs: then none is left over, and none is looked up.
         if self._spare is not None or self._files() != self._in_place:
@@ -124,6 +132,51 @@ class _Folder:
             if name.endswith(PART):
                 path = f"{self.folder.directory}/{name}"
                 yield self._about_folder(Kind.HALF_WRITTEN, path, _LEFT)
+
+    def _advance(self, messages: int, octets: int) -> None:
+        self._counted.messages += messages
+        self._counted.octets += octets
+        self._progress.advance(messages, octets)
+
+    def _is_sound(self, row: Recorded) -> bool:
+        """Whether a row and its file agree in all; of one that does not, ``_row`` tells in what.
+
+        Nearly all do, and this is all that is done for them.
+        """
+        base = base_name(row.uidvalidity, row.uid, row.size, row.received)
+        file, ahead = row.file, 4 + len(base)
+        if row.planned is not None or file[:ahead] != f"cur/{base}":
+            return False
+        if self._agreeing.get((file[ahead:], row.flags, row.keywords)) != (True, True):
+            return False
+        if _received(row.internaldate) != row.received:
+            return False
+        try:
+            descriptor = os.open(self._prefix + file, READ)
+        except OSError:
+            return False
+        try:
+            found = os.fstat(descriptor)
+            size = found.st_size
+            if size != row.size or not stat.S_ISREG(found.st_mode):
+                return False
+            digest = hashlib.sha256(os.read(descriptor, min(size + 1, _BLOCK)))
+            if size >= _BLOCK:
+                while block := os.read(descriptor, _BLOCK):
+                    digest.update(block)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        is_dated = (
+            row.received is None
+            or found.st_mtime_ns // 1_000_000_000 == row.received
+            or row.received not in _TIMES
+        )
+        if not is_dated or digest.hexdigest() != row.sha256:
+            return False
+        self._in_place += 1
+        return True
 
     def _row(self, row: Recorded) -> Iterator[Discrepancy]:
         if not is_message_path(row.file):
