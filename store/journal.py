@@ -1,7 +1,7 @@
 """The journal: ``journal.jsonl``, one line for each run that worked on the archive, only added to.
 
 Each line names the sha256 of the line before, so none can be changed, taken out or put in without
-all that follow (FORMAT.md, chapter 9.1). The index holds every line as well, written first: what
+all that follow (FORMAT.md, chapter 13.1). The index holds every line as well, written first: what
 a crash has kept from the file is known there, and is put there by the next who writes.
 """
 

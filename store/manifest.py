@@ -1,7 +1,7 @@
 """A manifest: the sha256 of every archived file, in the form that ``sha256sum -c`` reads.
 
 It says which record it was made under, in lines that ``sha256sum`` takes for comments; kept away
-from the archive, it shows message by message what has become of it (FORMAT.md, chapter 9.5).
+from the archive, it shows message by message what has become of it (FORMAT.md, chapter 13.6).
 """
 
 from __future__ import annotations

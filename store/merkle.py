@@ -1,4 +1,4 @@
-"""Pure: the Merkle tree over the rows of the index (FORMAT.md, chapter 9.2).
+"""Pure: the Merkle tree over the rows of the index (FORMAT.md, chapter 13.2).
 
 Leaves and nodes are hashed as in RFC 9162, section 2.1.1, each kind with a prefix of its own, so
 that no node can be passed off as a leaf. The tree has two levels of trees: rows are gathered in

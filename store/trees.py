@@ -1,7 +1,7 @@
 """The rows that are sealed: which tables, what of them, and the marks of what is about to change.
 
 What changes is marked by those who change it, in the same transaction, never by a trigger: a row
-that somebody else changes keeps its old leaf, and ``check`` finds it (FORMAT.md, chapter 9).
+that somebody else changes keeps its old leaf, and ``check`` finds it (FORMAT.md, chapter 13).
 """
 
 from __future__ import annotations
