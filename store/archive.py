@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from store.batch import Batch, file_sha256
 from store.database import Database
 from store.headers import LONGEST_HEAD, derived_date, parse
 from store.index import ArchivedFolder, Index, NewMessage, received_of
+from store.journal import Records, write_waiting
 from store.lock import Lock
 from store.maildir import (
     PART,
@@ -39,6 +40,7 @@ from store.maildir import (
     write_durably,
 )
 from store.names import Directories
+from store.seal import Facts, Told, seal
 from store.transfers import Transfers
 from store.uidls import UIDVALIDITY, Uidls
 from store.writing import Writer
@@ -54,10 +56,11 @@ from waystation.errors import (
 from waystation.model import join_levels, split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from store.index import ArchivedMessage
+    from store.journal import Record
     from waystation.model import DateFrom, SpecialUse
 
 FORMAT = 1
@@ -77,7 +80,7 @@ plain Maildir, which mutt, Dovecot, notmuch and many others read without waystat
 'index.sqlite' is a plain SQLite database with flags, dates, hashes and the transfer log.
 FORMAT.md beside this file describes all of it.
 
-    waystation check .      proves every message against the index
+    waystation check .      proves every message against the index, and the journal's seals
     waystation status .     shows what is here, and what has arrived elsewhere
     waystation ledger .     one line for each message
 """
@@ -191,6 +194,39 @@ class Archive:
             archive.close()
             raise
         return archive
+
+    @classmethod
+    def note_run(
+        cls,
+        path: Path,
+        command: str,
+        began: str,
+        outcome: str,
+        totals: Mapping[str, Any],
+        asked: Mapping[str, Any],
+    ) -> Record:
+        """Record a run that only read, and has ended; return the record.
+
+        Nothing else is brought in order: what a check has found stays as it was found.
+
+        Raises:
+            NoArchiveError, ArchiveLockedError, NewerFormatError, IndexDamagedError, StorageError
+        """
+        lock = lock_to_write(path, command)
+        try:
+            archive = cls(path, read_description(path), Database.write(path / INDEX), lock)
+        except BaseException:
+            lock.release()
+            raise
+        with archive:
+            write_waiting(path, Records(archive.database))
+            run = archive.index.run_begins(command, None, version("waystation"), began)
+            archive.end_run(Told(run, command, None, began, outcome, totals, asked))
+            write_waiting(path, Records(archive.database))
+            record = Records(archive.database).last()
+        if record is None:
+            raise ArchiveError("the run could not be recorded")
+        return record
 
     @classmethod
     def read(cls, path: Path) -> Archive:
@@ -407,22 +443,46 @@ class Archive:
             path.unlink()
 
     @contextmanager
-    def run(self, command: str, server: str | None, totals: dict[str, int]) -> Iterator[None]:
-        """Record that a command works on the archive, and how that ended."""
-        number = self.index.run_begins(command, server, version("waystation"), now())
+    def run(
+        self,
+        command: str,
+        server: str | None,
+        totals: Mapping[str, Any],
+        began: str | None = None,
+        *,
+        asked: Mapping[str, Any] | None = None,
+    ) -> Iterator[int]:
+        """Record that a command works on the archive, and how that ended; yield the run's id.
+
+        ``began`` is when it began, where that was earlier than now; ``asked`` are the options
+        that matter, never a secret. At the end all that has changed is sealed.
+        """
+        began = began or now()
+        number = self.index.run_begins(command, server, version("waystation"), began)
         self._run = number
         outcome = "failed"
         try:
-            yield
+            yield number
             outcome = "done"
         except KeyboardInterrupt:
             outcome = "interrupted"
             raise
         finally:
             self._run = None
+            told = Told(number, command, server, began, outcome, totals, asked or {})
             # A disk that is full must not hide the error that says so.
             with suppress(ArchiveError):
-                self.index.run_ends(number, now(), outcome, totals)
+                self.end_run(told)
+                write_waiting(self.path, Records(self.database))
+
+    def end_run(self, told: Told, *, is_rebuilt: bool = False) -> None:
+        """Record the end of a run, and seal what it has changed; the journal gets that next."""
+        ended = now()
+        facts = Facts(self.description.id, ended, told, is_rebuilt)
+        # Both or none: a run that has ended without a record is one whose record was removed.
+        with self.database.atomic():
+            self.index.run_ends(told.run, ended, told.outcome, dict(told.totals))
+            seal(self.database, self.path, facts)
 
     def note_totals(self, totals: dict[str, int]) -> None:
         """Record how far the command has come, should it never come to its end."""
@@ -452,6 +512,7 @@ class Archive:
 
     def _recover(self) -> None:
         """Bring into order what a run that was cut off has left."""
+        write_waiting(self.path, Records(self.database))
         self.carry_out_renames()
         directories = [self.path]
         for folder in self.index.folders():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from store.trees import Marks
 from waystation.errors import IndexDamagedError
 from waystation.model import FolderState, SpecialUse
 
@@ -140,6 +141,20 @@ SELECT m.id, m.folder_id, f.name, m.uidvalidity, m.uid, m.state, m.reason,
 FROM messages AS m JOIN folders AS f ON f.id = m.folder_id
 """
 
+_INSERT = """
+INSERT INTO messages (folder_id, uidvalidity, uid, state, file, sha256, size, internaldate,
+    received, date_from, flags, keywords, message_id, date, sender, recipients, subject)
+VALUES (?, ?, ?, 'archived', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (folder_id, uidvalidity, uid)"""
+
+_REPLACE = """
+DO UPDATE SET state = 'archived', reason = NULL, last_seen = NULL, file = excluded.file,
+    sha256 = excluded.sha256, size = excluded.size, internaldate = excluded.internaldate,
+    received = excluded.received, date_from = excluded.date_from, flags = excluded.flags,
+    keywords = excluded.keywords, message_id = excluded.message_id, date = excluded.date,
+    sender = excluded.sender, recipients = excluded.recipients, subject = excluded.subject
+WHERE messages.state != 'archived'"""
+
 _FOLDER = """
 SELECT id, name, directory, special_use, uidvalidity, uidnext, exists_on_source, highestmodseq,
     is_settled, last_seen
@@ -152,6 +167,7 @@ class Index:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._marks = Marks(database)
 
     # Folders
 
@@ -166,22 +182,29 @@ class Index:
 
     def add_folder(self, name: str, directory: str, special_use: SpecialUse | None) -> int:
         """Record a folder whose directory exists; return its id."""
-        return self._database.execute(
-            "INSERT INTO folders (name, directory, special_use) VALUES (?, ?, ?)",
-            (name, directory, special_use),
-        )
+        with self._database.atomic():
+            number = self._database.execute(
+                "INSERT INTO folders (name, directory, special_use) VALUES (?, ?, ?)",
+                (name, directory, special_use),
+            )
+            self._marks.new_folder(number)
+        return number
 
     def folder_listed(self, folder_id: int, special_use: SpecialUse | None) -> None:
         """Record that the source lists the folder."""
-        self._database.execute(
-            "UPDATE folders SET special_use = ?, last_seen = NULL WHERE id = ?"
-            " AND (special_use IS NOT ? OR last_seen IS NOT NULL)",
-            (special_use, folder_id, special_use),
-        )
+        where = "id = ? AND (special_use IS NOT ? OR last_seen IS NOT NULL)"
+        with self._database.atomic():
+            self._marks.folders(where, (folder_id, special_use))
+            self._database.execute(
+                f"UPDATE folders SET special_use = ?, last_seen = NULL WHERE {where}",  # noqa: S608
+                (special_use, folder_id, special_use),
+            )
 
     def folder_vanished(self, folder_id: int) -> None:
         """Record that the source lists the folder, and so its messages, no longer."""
         with self._database.atomic():
+            self._marks.messages("folder_id = ? AND last_seen IS NULL", (folder_id,))
+            self._marks.folders("id = ? AND last_seen IS NULL", (folder_id,))
             self._database.execute(
                 "UPDATE messages SET last_seen = (SELECT coalesce(looked_at, '') FROM folders"
                 " WHERE id = ?) WHERE folder_id = ? AND last_seen IS NULL",
@@ -195,34 +218,41 @@ class Index:
 
     def unsettle(self, folder_id: int) -> None:
         """Record, before anything in the folder changes, that work in it has begun."""
-        self._database.execute(
-            "UPDATE folders SET is_settled = 0 WHERE id = ? AND is_settled = 1", (folder_id,)
-        )
+        with self._database.atomic():
+            self._marks.folders("id = ? AND is_settled = 1", (folder_id,))
+            self._database.execute(
+                "UPDATE folders SET is_settled = 0 WHERE id = ? AND is_settled = 1", (folder_id,)
+            )
 
     def settle(
         self, folder_id: int, state: FolderState, looked_at: str, *, is_settled: bool
     ) -> None:
         """Move the watermark: all that the source showed in ``state`` has its row."""
-        self._database.execute(
-            "UPDATE folders SET uidvalidity = ?, uidnext = ?, exists_on_source = ?,"
-            " highestmodseq = ?, looked_at = ?, is_settled = ? WHERE id = ?",
-            (
-                state.uidvalidity,
-                state.uidnext,
-                state.exists,
-                state.highestmodseq,
-                looked_at,
-                int(is_settled),
-                folder_id,
-            ),
-        )
+        with self._database.atomic():
+            self._marks.folders("id = ?", (folder_id,))
+            self._database.execute(
+                "UPDATE folders SET uidvalidity = ?, uidnext = ?, exists_on_source = ?,"
+                " highestmodseq = ?, looked_at = ?, is_settled = ? WHERE id = ?",
+                (
+                    state.uidvalidity,
+                    state.uidnext,
+                    state.exists,
+                    state.highestmodseq,
+                    looked_at,
+                    int(is_settled),
+                    folder_id,
+                ),
+            )
 
     def looked_at(self, folder_ids: Iterable[int], when: str) -> None:
         """Record that these folders were seen unchanged."""
-        self._database.execute_many(
-            "UPDATE folders SET looked_at = ? WHERE id = ?",
-            ((when, folder_id) for folder_id in folder_ids),
-        )
+        ids = list(folder_ids)
+        with self._database.atomic():
+            self._marks.folders("id IN (SELECT value FROM json_each(?))", (json.dumps(ids),))
+            self._database.execute_many(
+                "UPDATE folders SET looked_at = ? WHERE id = ?",
+                [(when, folder_id) for folder_id in ids],
+            )
 
     # Messages
 
@@ -307,52 +337,39 @@ class Index:
 
     def add_messages(self, messages: list[NewMessage]) -> None:
         """Record messages whose files are durable; a failed one becomes archived."""
-        self._database.execute_many(
-            "INSERT INTO messages (folder_id, uidvalidity, uid, state, file, sha256, size,"
-            " internaldate, received, date_from, flags, keywords, message_id, date, sender,"
-            " recipients, subject)"
-            " VALUES (?, ?, ?, 'archived', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (folder_id, uidvalidity, uid) DO UPDATE SET state = 'archived',"
-            " reason = NULL, last_seen = NULL, file = excluded.file, sha256 = excluded.sha256,"
-            " size = excluded.size, internaldate = excluded.internaldate,"
-            " received = excluded.received, date_from = excluded.date_from,"
-            " flags = excluded.flags,"
-            " keywords = excluded.keywords, message_id = excluded.message_id,"
-            " date = excluded.date, sender = excluded.sender,"
-            " recipients = excluded.recipients, subject = excluded.subject"
-            " WHERE messages.state != 'archived'",
-            (
-                (
-                    message.folder_id,
-                    message.uidvalidity,
-                    message.uid,
-                    message.file,
-                    message.sha256,
-                    message.size,
-                    message.internaldate.isoformat() if message.internaldate else None,
-                    received_of(message.internaldate),
-                    message.date_from,
-                    words(message.flags),
-                    words(message.keywords),
-                    message.headers.message_id,
-                    message.headers.date,
-                    message.headers.sender,
-                    message.headers.recipients,
-                    message.headers.subject,
+        rows = [_row(message) for message in messages]
+        with self._database.atomic():
+            highest = self._marks.highest_message()
+            self._database.execute_many(_INSERT + " DO NOTHING", rows)
+            self._marks.new_messages(highest)
+            if self._marks.highest_message() - highest == len(rows):
+                return
+            # Some have a row already, which is about to change unless it is archived.
+            by_place: dict[tuple[int, int], list[int]] = {}
+            for message in messages:
+                place = (message.folder_id, message.uidvalidity)
+                by_place.setdefault(place, []).append(message.uid)
+            for (folder_id, uidvalidity), uids in by_place.items():
+                self._marks.messages(
+                    "folder_id = ? AND uidvalidity = ? AND state != 'archived'"
+                    " AND uid IN (SELECT value FROM json_each(?))",
+                    (folder_id, uidvalidity, json.dumps(uids)),
                 )
-                for message in messages
-            ),
-        )
+            self._database.execute_many(_INSERT + _REPLACE, rows)
 
     def add_failed(self, folder_id: int, uidvalidity: int, uid: int, reason: str) -> None:
         """Record a message that the source lists and does not hand out."""
-        self._database.execute(
-            "INSERT INTO messages (folder_id, uidvalidity, uid, state, reason)"
-            " VALUES (?, ?, ?, 'failed', ?)"
-            " ON CONFLICT (folder_id, uidvalidity, uid) DO UPDATE SET state = 'failed',"
-            " reason = excluded.reason WHERE messages.state != 'archived'",
-            (folder_id, uidvalidity, uid, reason),
-        )
+        with self._database.atomic():
+            self._marks.located(folder_id, uidvalidity, [uid])
+            highest = self._marks.highest_message()
+            self._database.execute(
+                "INSERT INTO messages (folder_id, uidvalidity, uid, state, reason)"
+                " VALUES (?, ?, ?, 'failed', ?)"
+                " ON CONFLICT (folder_id, uidvalidity, uid) DO UPDATE SET state = 'failed',"
+                " reason = excluded.reason WHERE messages.state != 'archived'",
+                (folder_id, uidvalidity, uid, reason),
+            )
+            self._marks.new_messages(highest)
 
     # What a filter leaves out
 
@@ -360,32 +377,37 @@ class Index:
         self, folder_id: int, uidvalidity: int, messages: Iterable[SkippedMessage]
     ) -> None:
         """Record messages that the source shows and a filter leaves out."""
-        self._database.execute_many(
-            "INSERT INTO messages (folder_id, uidvalidity, uid, state, reason, size, internaldate,"
-            " received, flags, keywords, date_from)"
-            " VALUES (?, ?, ?, 'skipped', ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (folder_id, uidvalidity, uid) DO UPDATE SET state = 'skipped',"
-            " reason = excluded.reason, size = excluded.size, last_seen = NULL,"
-            " internaldate = excluded.internaldate, received = excluded.received,"
-            " flags = excluded.flags, keywords = excluded.keywords,"
-            " date_from = excluded.date_from"
-            " WHERE messages.state != 'archived'",
-            (
+        skipped = list(messages)
+        with self._database.atomic():
+            self._marks.located(folder_id, uidvalidity, [message.uid for message in skipped])
+            highest = self._marks.highest_message()
+            self._database.execute_many(
+                "INSERT INTO messages (folder_id, uidvalidity, uid, state, reason, size,"
+                " internaldate, received, flags, keywords, date_from)"
+                " VALUES (?, ?, ?, 'skipped', ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (folder_id, uidvalidity, uid) DO UPDATE SET state = 'skipped',"
+                " reason = excluded.reason, size = excluded.size, last_seen = NULL,"
+                " internaldate = excluded.internaldate, received = excluded.received,"
+                " flags = excluded.flags, keywords = excluded.keywords,"
+                " date_from = excluded.date_from"
+                " WHERE messages.state != 'archived'",
                 (
-                    folder_id,
-                    uidvalidity,
-                    message.uid,
-                    message.reason,
-                    message.size,
-                    message.internaldate.isoformat() if message.internaldate else None,
-                    received_of(message.internaldate),
-                    words(message.flags),
-                    words(message.keywords),
-                    message.date_from,
-                )
-                for message in messages
-            ),
-        )
+                    (
+                        folder_id,
+                        uidvalidity,
+                        message.uid,
+                        message.reason,
+                        message.size,
+                        message.internaldate.isoformat() if message.internaldate else None,
+                        received_of(message.internaldate),
+                        words(message.flags),
+                        words(message.keywords),
+                        message.date_from,
+                    )
+                    for message in skipped
+                ),
+            )
+            self._marks.new_messages(highest)
 
     def skipped(
         self, folder_id: int, uidvalidity: int, but_for: list[str]
@@ -408,18 +430,24 @@ class Index:
         self, folder_id: int, uidvalidity: int, reasons: Iterable[tuple[int, str]]
     ) -> None:
         """Record that these UIDs are left out for other reasons than before."""
-        self._database.execute_many(
-            "UPDATE messages SET reason = ? WHERE folder_id = ? AND uidvalidity = ? AND uid = ?"
-            " AND state = 'skipped'",
-            ((reason, folder_id, uidvalidity, uid) for uid, reason in reasons),
-        )
+        changed = list(reasons)
+        with self._database.atomic():
+            self._marks.located(folder_id, uidvalidity, [uid for uid, _ in changed])
+            self._database.execute_many(
+                "UPDATE messages SET reason = ? WHERE folder_id = ? AND uidvalidity = ?"
+                " AND uid = ? AND state = 'skipped'",
+                [(reason, folder_id, uidvalidity, uid) for uid, reason in changed],
+            )
 
     def drop_skipped_of_others(self, folder_id: int, uidvalidity: int) -> None:
         """Forget what was left out under another UIDVALIDITY: it has its row under this one."""
-        self._database.execute(
-            "DELETE FROM messages WHERE folder_id = ? AND uidvalidity != ? AND state = 'skipped'",
-            (folder_id, uidvalidity),
-        )
+        where = "folder_id = ? AND uidvalidity != ? AND state = 'skipped'"
+        with self._database.atomic():
+            self._marks.messages(where, (folder_id, uidvalidity))
+            self._database.execute(
+                f"DELETE FROM messages WHERE {where}",  # noqa: S608 - nothing foreign in it
+                (folder_id, uidvalidity),
+            )
 
     def count_skipped(self) -> int:
         """Return how many messages that the source shows are left out by filters."""
@@ -429,18 +457,23 @@ class Index:
 
     def set_flags(self, message_id: int, flags: tuple[str, ...], keywords: tuple[str, ...]) -> None:
         """Record new flags; the file's letters follow by ``rename``."""
-        self._database.execute(
-            "UPDATE messages SET flags = ?, keywords = ?, last_seen = NULL WHERE id = ?",
-            (words(flags), words(keywords), message_id),
-        )
+        with self._database.atomic():
+            self._marks.messages("id = ?", (message_id,))
+            self._database.execute(
+                "UPDATE messages SET flags = ?, keywords = ?, last_seen = NULL WHERE id = ?",
+                (words(flags), words(keywords), message_id),
+            )
 
     def set_vanished(self, message_ids: Iterable[int]) -> None:
         """Record that the source shows these no longer; they were there at its last look."""
-        self._database.execute_many(
-            "UPDATE messages SET last_seen = coalesce((SELECT looked_at FROM folders"
-            " WHERE id = messages.folder_id), '') WHERE id = ? AND last_seen IS NULL",
-            ((message_id,) for message_id in message_ids),
-        )
+        ids = list(message_ids)
+        with self._database.atomic():
+            self._marks.message_ids(ids)
+            self._database.execute_many(
+                "UPDATE messages SET last_seen = coalesce((SELECT looked_at FROM folders"
+                " WHERE id = messages.folder_id), '') WHERE id = ? AND last_seen IS NULL",
+                [(message_id,) for message_id in ids],
+            )
 
     def count_wanted(self, message_ids: Iterable[int]) -> int:
         """Return how many of these were not left out by a filter."""
@@ -463,10 +496,13 @@ class Index:
 
     def set_returned(self, message_ids: Iterable[int]) -> None:
         """Record that the source shows these again."""
-        self._database.execute_many(
-            "UPDATE messages SET last_seen = NULL WHERE id = ?",
-            ((message_id,) for message_id in message_ids),
-        )
+        ids = list(message_ids)
+        with self._database.atomic():
+            self._marks.message_ids(ids)
+            self._database.execute_many(
+                "UPDATE messages SET last_seen = NULL WHERE id = ?",
+                [(message_id,) for message_id in ids],
+            )
 
     # One message in several folders
 
@@ -630,29 +666,36 @@ class Index:
 
     def renumber(self, message_id: int, uidvalidity: int, uid: int) -> None:
         """Record that the source now names a message by another UIDVALIDITY and UID."""
-        self._database.execute(
-            "DELETE FROM messages WHERE state != 'archived' AND uidvalidity = ? AND uid = ?"
-            " AND folder_id = (SELECT folder_id FROM messages WHERE id = ?)",
-            (uidvalidity, uid, message_id),
+        taken = (
+            "state != 'archived' AND uidvalidity = ? AND uid = ?"
+            " AND folder_id = (SELECT folder_id FROM messages WHERE id = ?)"
         )
-        self._database.execute(
-            "UPDATE messages SET uidvalidity = ?, uid = ?, last_seen = NULL WHERE id = ?",
-            (uidvalidity, uid, message_id),
-        )
+        with self._database.atomic():
+            self._marks.messages(taken, (uidvalidity, uid, message_id))
+            self._marks.messages("id = ?", (message_id,))
+            self._database.execute(
+                f"DELETE FROM messages WHERE {taken}",  # noqa: S608 - nothing foreign in it
+                (uidvalidity, uid, message_id),
+            )
+            self._database.execute(
+                "UPDATE messages SET uidvalidity = ?, uid = ?, last_seen = NULL WHERE id = ?",
+                (uidvalidity, uid, message_id),
+            )
 
     def others_vanished(self, folder_id: int, uidvalidity: int) -> int:
         """Record as vanished what a renumbered folder holds no more; return how many."""
-        count = self._number(
-            "SELECT count(*) FROM messages WHERE folder_id = ? AND uidvalidity != ?"
-            " AND last_seen IS NULL",
-            (folder_id, uidvalidity),
-        )
-        self._database.execute(
-            "UPDATE messages SET last_seen = coalesce((SELECT looked_at FROM folders"
-            " WHERE id = messages.folder_id), '')"
-            " WHERE folder_id = ? AND uidvalidity != ? AND last_seen IS NULL",
-            (folder_id, uidvalidity),
-        )
+        where = "folder_id = ? AND uidvalidity != ? AND last_seen IS NULL"
+        with self._database.atomic():
+            self._marks.messages(where, (folder_id, uidvalidity))
+            count = self._number(
+                f"SELECT count(*) FROM messages WHERE {where}",  # noqa: S608 - nothing foreign
+                (folder_id, uidvalidity),
+            )
+            self._database.execute(
+                "UPDATE messages SET last_seen = coalesce((SELECT looked_at FROM folders"  # noqa: S608
+                f" WHERE id = messages.folder_id), '') WHERE {where}",
+                (folder_id, uidvalidity),
+            )
         return count
 
     # File names that follow the flags
@@ -695,6 +738,7 @@ class Index:
         """Record that planned renames were carried out."""
         ids = [(message_id,) for message_id in message_ids]
         with self._database.atomic():
+            self._marks.message_ids(number for (number,) in ids)
             self._database.execute_many(
                 "UPDATE messages SET file = (SELECT file FROM renames WHERE message_id = ?1)"
                 " WHERE id = ?1",
@@ -815,6 +859,27 @@ class Index:
     def _number(self, sql: str, values: tuple[Any, ...]) -> int:
         row = self._database.row(sql, values)
         return int(row[0]) if row else 0
+
+
+def _row(message: NewMessage) -> tuple[Any, ...]:
+    return (
+        message.folder_id,
+        message.uidvalidity,
+        message.uid,
+        message.file,
+        message.sha256,
+        message.size,
+        message.internaldate.isoformat() if message.internaldate else None,
+        received_of(message.internaldate),
+        message.date_from,
+        words(message.flags),
+        words(message.keywords),
+        message.headers.message_id,
+        message.headers.date,
+        message.headers.sender,
+        message.headers.recipients,
+        message.headers.subject,
+    )
 
 
 def received_of(internaldate: datetime | None) -> int | None:

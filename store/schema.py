@@ -53,6 +53,20 @@ def vanished_messages(db: Database) -> None:
     db.conn.execute(VANISHED_MESSAGES)
 
 
+@migrations()
+def seals(db: Database) -> None:
+    """The seal: leaves over all rows, the journal's records; what is there waits to be sealed."""
+    for statement in (RECORDS, SEALED, BLOCKS, CHANGES, UNSEALED, BEFORE):
+        db.conn.execute(statement)
+    for statement in (
+        "INSERT INTO unsealed SELECT 0, min(id), max(id) FROM messages HAVING count(*) > 0",
+        "INSERT INTO unsealed SELECT 1, min(id), max(id) FROM folders HAVING count(*) > 0",
+        "INSERT INTO unsealed SELECT target_id + 1, min(message_id), max(message_id)"
+        " FROM transfers GROUP BY target_id",
+    ):
+        db.conn.execute(statement)
+
+
 FOLDERS = """
 CREATE TABLE folders (
     id INTEGER PRIMARY KEY,
@@ -196,5 +210,61 @@ UIDLS = """
 CREATE TABLE uidls (
     uidl TEXT PRIMARY KEY,
     uid INTEGER NOT NULL UNIQUE
+) STRICT, WITHOUT ROWID
+""".strip()
+
+RECORDS = """
+CREATE TABLE records (
+    number INTEGER PRIMARY KEY,
+    line TEXT NOT NULL,
+    is_in_journal INTEGER NOT NULL DEFAULT 0
+) STRICT
+""".strip()
+
+SEALED = """
+CREATE TABLE sealed (
+    tree INTEGER NOT NULL,
+    row INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    leaf BLOB NOT NULL,
+    PRIMARY KEY (tree, row)
+) STRICT, WITHOUT ROWID
+""".strip()
+
+BLOCKS = """
+CREATE TABLE blocks (
+    tree INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    counts TEXT NOT NULL,
+    hash BLOB NOT NULL,
+    PRIMARY KEY (tree, number)
+) STRICT, WITHOUT ROWID
+""".strip()
+
+CHANGES = """
+CREATE TABLE changes (
+    record INTEGER NOT NULL,
+    tree INTEGER NOT NULL,
+    row INTEGER NOT NULL,
+    before TEXT NOT NULL,
+    PRIMARY KEY (record, tree, row)
+) STRICT, WITHOUT ROWID
+""".strip()
+
+UNSEALED = """
+CREATE TABLE unsealed (
+    tree INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (tree, first, last)
+) STRICT, WITHOUT ROWID
+""".strip()
+
+BEFORE = """
+CREATE TABLE before (
+    tree INTEGER NOT NULL,
+    row INTEGER NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (tree, row)
 ) STRICT, WITHOUT ROWID
 """.strip()

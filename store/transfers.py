@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from store.index import words
+from store.trees import Marks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -141,6 +142,7 @@ class Transfers:
     def __init__(self, database: Database, now: Callable[[], str]) -> None:
         self._database = database
         self._now = now
+        self._marks = Marks(database)
 
     def targets(self) -> list[Target]:
         """Return all targets, in the order they were first named."""
@@ -393,7 +395,9 @@ class Transfers:
     def record(self, sent: Iterable[Transfer], outcomes: Iterable[Transfer]) -> None:
         """Record outcomes, and the intent to send more, in one durable step."""
         now = self._now()
+        outcomes, sent = list(outcomes), list(sent)
         with self._database.atomic():
+            self._mark([*outcomes, *sent])
             self._database.execute_many(
                 "INSERT INTO transfers (message_id, target_id, state, folder, uidvalidity, uid,"
                 " reply, lost, repairs, flags, keywords, internaldate, changed_at)"
@@ -450,40 +454,66 @@ class Transfers:
 
         ``messages`` are ids, each with what could not be carried.
         """
-        self._database.execute_many(
-            "UPDATE transfers SET lost = ?, (flags, keywords) ="
-            " (SELECT flags, keywords FROM messages WHERE id = message_id)"
-            " WHERE target_id = ? AND message_id = ?",
-            ((words(lost), target_id, number) for number, lost in messages),
-        )
+        messages = list(messages)
+        with self._database.atomic():
+            self._marks.transfers(target_id, [number for number, _ in messages])
+            self._database.execute_many(
+                "UPDATE transfers SET lost = ?, (flags, keywords) ="
+                " (SELECT flags, keywords FROM messages WHERE id = message_id)"
+                " WHERE target_id = ? AND message_id = ?",
+                [(words(lost), target_id, number) for number, lost in messages],
+            )
 
     def removing(self, target_id: int, message_ids: Iterable[int]) -> None:
         """Record that these are about to be removed from the target by the user's wish."""
-        self._database.execute_many(
-            "UPDATE transfers SET reply = ?, changed_at = ? WHERE target_id = ? AND message_id = ?",
-            ((BEING_REMOVED, self._now(), target_id, number) for number in message_ids),
-        )
+        ids = list(message_ids)
+        with self._database.atomic():
+            self._marks.transfers(target_id, ids)
+            self._database.execute_many(
+                "UPDATE transfers SET reply = ?, changed_at = ?"
+                " WHERE target_id = ? AND message_id = ?",
+                [(BEING_REMOVED, self._now(), target_id, number) for number in ids],
+            )
 
     def verified(self, target_id: int, messages: Iterable[tuple[int, tuple[str, ...]]]) -> None:
         """Record that these were found in the target as they should be: ids, and in what."""
         now = self._now()
-        self._database.execute_many(
-            "UPDATE transfers SET passed = ?,"
-            " state = CASE state WHEN 'appended' THEN 'verified' ELSE state END,"
-            " changed_at = ? WHERE target_id = ? AND message_id = ?"
-            " AND state IN ('appended', 'verified', 'already_there')",
-            ((words(passed), now, target_id, number) for number, passed in messages),
-        )
+        found = [(words(passed), now, target_id, number) for number, passed in messages]
+        by_passed: dict[str, list[int]] = {}
+        for passed, _, _, number in found:
+            by_passed.setdefault(passed, []).append(number)
+        with self._database.atomic():
+            for known, ids in by_passed.items():
+                self._marks.passing(target_id, ids, known)
+            # What was found so before has not changed, and its row neither.
+            self._database.execute_many(
+                "UPDATE transfers SET passed = ?1,"
+                " state = CASE state WHEN 'appended' THEN 'verified' ELSE state END,"
+                " changed_at = ?2 WHERE target_id = ?3 AND message_id = ?4"
+                " AND state IN ('appended', 'verified', 'already_there')"
+                " AND (state = 'appended' OR passed != ?1)",
+                found,
+            )
 
     def differing(self, target_id: int, message_ids: Iterable[int]) -> None:
         """Record that these are not, or no longer, in the target as they should be."""
-        self._database.execute_many(
-            "UPDATE transfers SET passed = '[]',"
-            " state = CASE state WHEN 'verified' THEN 'appended' ELSE state END, changed_at = ?"
-            " WHERE target_id = ? AND message_id = ?"
-            " AND state IN ('appended', 'verified', 'already_there')",
-            ((self._now(), target_id, message_id) for message_id in message_ids),
-        )
+        ids = list(message_ids)
+        with self._database.atomic():
+            self._marks.transfers(target_id, ids)
+            self._database.execute_many(
+                "UPDATE transfers SET passed = '[]',"
+                " state = CASE state WHEN 'verified' THEN 'appended' ELSE state END,"
+                " changed_at = ? WHERE target_id = ? AND message_id = ?"
+                " AND state IN ('appended', 'verified', 'already_there')",
+                [(self._now(), target_id, message_id) for message_id in ids],
+            )
+
+    def _mark(self, transfers: Iterable[Transfer]) -> None:
+        by_target: dict[int, list[int]] = {}
+        for transfer in transfers:
+            by_target.setdefault(transfer.target_id, []).append(transfer.message_id)
+        for target_id, ids in by_target.items():
+            self._marks.transfers(target_id, ids)
 
     def totals(self) -> list[tuple[str, str, str, str | None, int]]:
         """Return target, archived folder, state, reason and number of messages, grouped so.

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from store.database import Database
+from store.trees import Marks
 from waystation.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -106,7 +107,10 @@ class Uidls:
                 self.add(step)
 
     def _forget_missing(self, where: str, *values: int) -> None:
-        self._database.execute(
-            f"DELETE FROM messages WHERE state != 'archived' AND uidvalidity = ? {where}",  # noqa: S608
-            (UIDVALIDITY, *values),
-        )
+        missing = f"state != 'archived' AND uidvalidity = ? {where}"
+        with self._database.atomic():
+            Marks(self._database).messages(missing, (UIDVALIDITY, *values))
+            self._database.execute(
+                f"DELETE FROM messages WHERE {missing}",  # noqa: S608
+                (UIDVALIDITY, *values),
+            )

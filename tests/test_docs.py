@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from store.archive import FORMAT, read_description
-from store.check import Kind
 from store.database import Database
+from store.finds import Kind
 from store.transfers import TransferState
 from tests.store.filling import filled
 
@@ -55,7 +55,7 @@ def test_the_format_document_shows_the_index_as_it_is(document: str, archive: Pa
 
 
 def test_the_format_document_explains_every_column(document: str, archive: Path) -> None:
-    chapters = re.split(r"^### 6\.\d (\w+):", document, flags=re.MULTILINE)
+    chapters = re.split(r"^### 6\.\d+ (\w+):", document, flags=re.MULTILINE)
     texts = (text.split("\n### ")[0] for text in chapters[2::2])
     explained = dict(zip(chapters[1::2], texts, strict=True))
     with Database.read(archive / "index.sqlite") as database:

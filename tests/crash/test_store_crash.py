@@ -11,7 +11,8 @@ import pytest
 
 from store import maildir as maildir_module
 from store.archive import Archive
-from store.check import Kind, rebuild
+from store.finds import Kind
+from store.rebuild import rebuild
 from tests.store.filling import create, file_of, found_in, mail, put, remote, settle
 from waystation.model import FolderState
 from waystation.progress import Silent

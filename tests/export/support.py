@@ -10,7 +10,8 @@ from export.imap_source import ImapSource
 from export.pop3_source import Pop3Source
 from export.run import Exported, Options, export
 from store.archive import Archive
-from store.check import Checked, Discrepancy, check
+from store.check import check
+from store.finds import Checked, Discrepancy
 from tests.compare import Message
 from waystation.address import Account, parse_account
 from waystation.imap import ImapSession

@@ -12,8 +12,8 @@ from export.pop3_source import Pop3Source
 from export.run import Options
 from export.verify import verify
 from store.archive import Archive
-from store.check import rebuild
 from store.finding import Compared
+from store.rebuild import rebuild
 from store.uidls import UIDVALIDITY
 from tests.export.support import Pop3, pop3_stage
 from tests.fakes.pop3_server import MODERN, Mail, Pop3Server

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from store.archive import Archive
-from store.check import Checked, Discrepancy, check
+from store.check import check
+from store.finds import Checked, Discrepancy
 from waystation.model import FolderState, RemoteMessage, SpecialUse
 from waystation.progress import Silent
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from store.archive import Archive
-from store.check import Checked, Discrepancy, Kind, check, repair
+from store.check import check
+from store.finds import Checked, Discrepancy, Kind
 from store.maildir import KEYWORDS, PART, SIDECAR
+from store.repair import repair
 from tests.store.filling import (
     add,
     create,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from store.archive import Archive
-from store.check import rebuild
 from store.maildir import KEYWORDS, SIDECAR, Maildir
+from store.rebuild import rebuild
 from tests.compare import Message, differences, snapshot
 from tests.servers.dovecot import HOST, PASSWORD, Dovecot, archive_location
 from tests.store.filling import NOON, create, filled, found_in, mail, put, remote, settle, tree

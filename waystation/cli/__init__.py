@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 
 from waystation.cli import (
     check,
+    diff,
     export,
     folders,
     importer,
@@ -21,6 +22,7 @@ from waystation.cli import (
     plan,
     providers,
     rollback,
+    seal,
     servers,
     state,
     status,
@@ -47,6 +49,8 @@ app = typer.Typer(
 for command in (
     export,
     check,
+    seal,
+    diff,
     plan,
     importer,
     verify,

@@ -12,6 +12,7 @@ import typer
 from waystation.cli import choosing, options
 from waystation.cli.connect import Login, Sessions, source_account
 from waystation.cli.naming import named_account
+from waystation.cli.recording import asked
 from waystation.cli.sizes import size_of
 from waystation.cli.text import count_text, size_text
 from waystation.errors import UsageError
@@ -113,7 +114,16 @@ def _export(
             if is_new
             else Archive.write(archive, "export")
         )
-        with opened.run("export", account.name, numbers):
+        wishes = asked(
+            selection=selection,
+            accept_emptied=accept_emptied,
+            quick=quick,
+            new_source=new_source,
+            mix_protocols=mix_protocols,
+            budget=budget,
+            rate=rate,
+        )
+        with opened.run("export", account.name, numbers, asked=wishes):
             try:
                 export(
                     opened,

@@ -11,6 +11,7 @@ import typer
 from waystation.cli import choosing, house, options
 from waystation.cli.connect import Login, Sessions, target_account
 from waystation.cli.folder_map import FolderMapFile, read_folder_map, tell_unknown
+from waystation.cli.recording import asked
 from waystation.cli.text import count_text, duration_text, size_text
 
 _IMPORT = """\
@@ -68,7 +69,15 @@ def _import(
         login = Login.ask(account, passwords, reach.connection, sign_in)
         sessions = stack.enter_context(Sessions(login, listener))
         target = opened.transfers.target(account.name, account.key)
-        with opened.run("import", account.name, numbers):
+        asked_for = asked(
+            selection=selection,
+            folder_map=wishes,
+            oldest_first=oldest_first,
+            one_by_one=one_by_one,
+            rate=rate,
+            house=treatment,
+        )
+        with opened.run("import", account.name, numbers, asked=asked_for):
             result = replay(
                 opened,
                 partial(sessions.target, pipelined=not one_by_one),

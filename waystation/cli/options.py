@@ -102,6 +102,30 @@ RateOfProvider = Annotated[
         " where it is 4.",
     ),
 ]
+ManifestToRead = Annotated[
+    Path | None,
+    typer.Option(
+        "--manifest",
+        metavar="FILE",
+        help="Compare every message with a manifest that 'waystation seal' has written.",
+    ),
+]
+ManifestToWrite = Annotated[
+    Path | None,
+    typer.Option(
+        "--manifest",
+        metavar="FILE",
+        help="Write the sha256 of every archived file, for 'sha256sum -c' and 'check --manifest'.",
+    ),
+]
+SigningKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--sign",
+        metavar="KEY",
+        help="Sign the manifest, else the seal's record, with this SSH or minisign key.",
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="JSON lines on standard output, the last one a summary.")
 ]
