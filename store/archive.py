@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from store.batch import Batch, file_sha256
 from store.database import Database
+from store.findings import Findings
 from store.headers import LONGEST_HEAD, parse
 from store.index import ArchivedFolder, Index, NewMessage, received_of
 from store.lock import Lock
@@ -108,6 +109,7 @@ class Archive:
         self.index = Index(database)
         self.transfers = Transfers(database, now)
         self.uidls = Uidls(database)
+        self.findings = Findings(database)
         self._lock = lock
         self._run: int | None = None
         self._maildirs: dict[int, Maildir] = {}
@@ -404,13 +406,22 @@ class Archive:
             path.unlink()
 
     @contextmanager
-    def run(self, command: str, server: str | None, totals: dict[str, int]) -> Iterator[None]:
-        """Record that a command works on the archive, and how that ended."""
-        number = self.index.run_begins(command, server, version("waystation"), now())
+    def run(
+        self,
+        command: str,
+        server: str | None,
+        totals: dict[str, int],
+        began: str | None = None,
+    ) -> Iterator[int]:
+        """Record that a command works on the archive, and how that ended; yield the run's id.
+
+        ``began`` is when it began, where that was earlier than now.
+        """
+        number = self.index.run_begins(command, server, version("waystation"), began or now())
         self._run = number
         outcome = "failed"
         try:
-            yield
+            yield number
             outcome = "done"
         except KeyboardInterrupt:
             outcome = "interrupted"

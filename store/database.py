@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlite_utils import Database as SqliteUtilsDatabase
@@ -17,7 +18,6 @@ from waystation.errors import IndexDamagedError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 Values = dict[str, Any] | tuple[Any, ...]
 """What the named or numbered parameters of a statement stand for."""
@@ -36,6 +36,19 @@ class Database:
         with _translated(path):
             connection = sqlite3.connect(path, isolation_level=None)
         return cls._prepared(path, connection, is_new=True)
+
+    @classmethod
+    def scratch(cls) -> Database:
+        """Make a database of no name for one piece of work; what memory cannot hold is on disk.
+
+        It is gone when it is closed. Of no use to whoever looks for tables of ours.
+        """
+        # An empty name: a file of SQLite's own, which nobody else sees (sqlite.org/inmemorydb).
+        with _translated(Path("scratch")):
+            connection = sqlite3.connect("", isolation_level=None)
+        database = cls(Path("scratch"), connection)
+        database._settings()
+        return database
 
     @classmethod
     def write(cls, path: Path) -> Database:
