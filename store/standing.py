@@ -263,6 +263,12 @@ def _common(side: Where, look: Look) -> Iterator[Reason]:
             by = shift_text(finding.shift)
             text = f"date in the {side} is {by}: {finding.text}"
             yield Reason(Standing.DATE, side, text, f"{kind}, {by}")
+        elif finding.cause is Cause.FLAGS:
+            if finding.there is None:
+                yield Reason(Standing.FLAGS, side, f"{finding.text} (in the {side})")
+        else:
+            # Found, and contradicted by what the ledger says since: nobody can say.
+            yield Reason(Standing.UNSEEN, side, f"{finding.text} (in the {side})")
 
 
 def _flags(facts: Facts) -> Iterator[Reason]:
