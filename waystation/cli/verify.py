@@ -325,15 +325,16 @@ class _Told:
     """What people are shown at the end: the first messages, and how many there are."""
 
     listener: Listener
-    limit: int | None
-    lines: list[str] = field(default_factory=list)
-    more: int = 0
+    differing: list[str] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
+    """What the ledger says already; it must not crowd out the rest."""
+    count: int = 0
 
-    def add(self, line: str) -> None:
-        if self.limit is None or len(self.lines) < self.limit:
-            self.lines.append(line)
-        else:
-            self.more += 1
+    def add(self, line: str, *, differs: bool) -> None:
+        self.count += 1
+        lines = self.differing if differs else self.known
+        if len(lines) < _NAMED:
+            lines.append(line)
 
     def show(self, counted: Counted) -> None:
         rows = [
@@ -342,10 +343,12 @@ class _Told:
         ]
         rows.append(["all messages", f"{counted.table.total:,}"])
         self.listener.table(["cause", "messages"], rows)
-        for line in self.lines:
+        lines = [*self.differing, *self.known][:_NAMED]
+        for line in lines:
             self.listener.heading(line)
-        if self.more:
-            self.listener.heading(f"and {self.more:,} more; --json shows all of them")
+        if self.count > len(lines):
+            more = self.count - len(lines)
+            self.listener.heading(f"and {more:,} more; --json shows all of them")
 
 
 def _judge(
@@ -360,7 +363,7 @@ def _judge(
     if "target" in work.sessions:
         account = work.accounts["target"]
         target = work.archive.transfers.target(account.name, account.key)
-    told = _Told(work.listener, _NAMED)
+    told = _Told(work.listener)
     waiting: list[FoundBefore] = []
     for side, finding in work.evidence.folder_findings():
         waiting.append(
@@ -368,7 +371,7 @@ def _judge(
         )
         if not work.tells_each:
             work.listener.row("folder_difference", {"side": side, **_values(finding, kind=False)})
-            told.add(f"{plain(finding.folder)}: {finding.text}")
+            told.add(f"{plain(finding.folder)}: {finding.text}", differs=True)
     judgements = account_for(work.archive, work.evidence, target, counted, work.wishes.selection)
     for judged in judgements:
         verdict = judged.verdict
@@ -376,7 +379,7 @@ def _judge(
             waiting.append(_found(judged))
         if every or (not work.tells_each and not verdict.standing.is_fine):
             work.listener.row("message", _message_values(judged))
-            told.add(_message_text(judged))
+            told.add(_message_text(judged), differs=verdict.differs)
         if len(waiting) >= _AT_ONCE:
             _record(recorder, run, waiting)
     _record(recorder, run, waiting)
@@ -523,7 +526,9 @@ def _sentence(work: _Work, counted: Counted, server: str) -> str:
     else:
         table = counted.table
         fine = sum(table.lines[standing] for standing in table.lines if standing.is_fine)
-        where = " and ".join(["the archive", *(f"the {side}" for side in work.sessions)])
+        where = "source, archive and target"
+        if len(work.sessions) == 1:
+            where = "the archive and " + "".join(f"the {side}" for side in work.sessions)
         total = count_text(table.total, "message")
         text = f"{fine:,} of {total} are there and the same in {where}"
     if compared.others:
