@@ -45,7 +45,7 @@ class Standing(StrEnum):
     FLAGS = "flags"
     SET_ASIDE = "set_aside"
     LEFT_OUT = "left_out"
-    """A filter left it out of the archive."""
+    """A filter left it out of the archive, or another folder has it."""
     VANISHED = "vanished"
     """The archive holds it, the source shows it no longer."""
     REPAIRED = "repaired"
@@ -76,7 +76,7 @@ _WORDS = {
     Standing.DATE: "date differs",
     Standing.FLAGS: "flags differ",
     Standing.SET_ASIDE: "set aside",
-    Standing.LEFT_OUT: "left out by a filter",
+    Standing.LEFT_OUT: "left out",
     Standing.VANISHED: "vanished from the source",
     Standing.REPAIRED: "there, repaired",
     Standing.EQUAL: "there and equal",

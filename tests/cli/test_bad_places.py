@@ -238,3 +238,25 @@ def test_a_read_only_archive_can_be_looked_at_and_not_changed(
     assert "Read-only file system" in exported.one_error
     assert "Read-only file system" in imported.one_error
     assert tree(read_only) == before
+
+
+def test_a_read_only_archive_is_compared_with_its_source_and_not_recorded(
+    waystation: CommandLine,
+    old: Server,
+    new: Server,
+    exported: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    waystation("import", exported, *new.target)
+    archive = request.getfixturevalue("read_only")
+    before = tree(archive)
+
+    verified = waystation("verify", archive, "--source", *old.secret)
+    of_all = waystation("verify", archive, *old.secret, "--json")
+    of_target = waystation("verify", archive, "--target", *new.secret)
+
+    assert (verified.code, of_all.code, of_target.code) == (0, 0, 1)
+    assert "This verification is not recorded: " in verified.err
+    assert "the target is not compared: the archive cannot be written" in of_all.err
+    assert (of_all.summary["run"], of_all.summary["table"]) == (None, {"equal": 7})
+    assert tree(archive) == before

@@ -289,7 +289,7 @@ def test_what_a_filter_left_out_is_no_difference(
     part = waystation("verify", archive, *both, "--folder", "Gesendet", "--json").summary
 
     assert verified.code == 0
-    assert "left out by a filter: with flagged (--not-flag)         1" in verified.out
+    assert "left out: with flagged (--not-flag)         1" in verified.out
     assert (part["table"], part["unselected"], part["adds_up"]) == ({"equal": 2}, 5, True)
 
 

@@ -48,6 +48,7 @@ _FOUND_SOMETHING = 13
 _NAMED = 50
 """So many messages are named to people; programs get all."""
 _AT_ONCE = 500
+_NOT_RECORDED = "This verification is not recorded: {}"
 
 
 def register(app: typer.Typer) -> None:
@@ -159,6 +160,8 @@ class _Work:
     unreached: dict[Side, str] = field(default_factory=dict)
     began: str = ""
     is_writer: bool = False
+    run: int | None = None
+    """The run's number in the archive, where it was recorded."""
     _archive: Archive | None = None
 
     @property
@@ -283,12 +286,11 @@ def _all_of_it(work: _Work, stack: ExitStack, *, every: bool, quiet: bool) -> in
         recorder = work.archive
         number = stack.enter_context(recorder.run("verify", server, numbers))
         work.look(stack)
-        run: int | None = number
         told = _judge(work, counted, recorder, number, every=every)
     else:
         work.look(stack)
-        with _recorder(work, server, numbers) as (recorder_, run):
-            told = _judge(work, counted, recorder_, run, every=every)
+        with _recorder(work, server, numbers) as (another, its_number):
+            told = _judge(work, counted, another, its_number, every=every)
             numbers.update(_numbers(work, counted))
     numbers.update(_numbers(work, counted))
     work.listener.close()
@@ -296,7 +298,7 @@ def _all_of_it(work: _Work, stack: ExitStack, *, every: bool, quiet: bool) -> in
     if not (quiet and not code):
         told.show(counted)
     work.listener.say(_sentence(work, counted, server))
-    _summarise(work, counted, code, run, server)
+    _summarise(work, counted, code, server)
     return code
 
 
@@ -310,13 +312,13 @@ def _recorder(
     with ExitStack() as stack:
         try:
             archive = stack.enter_context(Archive.write(work.path, "verify"))
+            number = stack.enter_context(archive.run("verify", server, numbers, work.began))
         except NoArchiveError:
             raise
         except ArchiveError as error:
-            work.listener.say(f"This verification is not recorded: {error}")
+            work.listener.say(_NOT_RECORDED.format(error))
             yield None, None
         else:
-            number = stack.enter_context(archive.run("verify", server, numbers, work.began))
             yield archive, number
 
 
@@ -364,9 +366,9 @@ def _judge(
         account = work.accounts["target"]
         target = work.archive.transfers.target(account.name, account.key)
     told = _Told(work.listener)
-    waiting: list[FoundBefore] = []
+    record = _Record(work, recorder, run)
     for side, finding in work.evidence.folder_findings():
-        waiting.append(
+        record.add(
             FoundBefore(finding.folder, finding.uidvalidity, None, FOLDER, side, finding.text)
         )
         if not work.tells_each:
@@ -376,22 +378,42 @@ def _judge(
     for judged in judgements:
         verdict = judged.verdict
         if not verdict.standing.is_fine and verdict.standing is not Standing.LEFT_OUT:
-            waiting.append(_found(judged))
+            record.add(_found(judged))
         if every or (not work.tells_each and not verdict.standing.is_fine):
             work.listener.row("message", _message_values(judged))
             told.add(_message_text(judged), differs=verdict.differs)
-        if len(waiting) >= _AT_ONCE:
-            _record(recorder, run, waiting)
-    _record(recorder, run, waiting)
-    if recorder is not None:
-        recorder.findings.forget_old()
+    record.write(is_last=True)
+    work.run = record.run
     return told
 
 
-def _record(recorder: Archive | None, run: int | None, waiting: list[FoundBefore]) -> None:
-    if recorder is not None and run is not None and waiting:
-        recorder.findings.add(run, waiting)
-    waiting.clear()
+@dataclass(slots=True)
+class _Record:
+    """What is kept of a verification, where it can be; a few rows at a time."""
+
+    work: _Work
+    archive: Archive | None
+    run: int | None
+    waiting: list[FoundBefore] = field(default_factory=list)
+
+    def add(self, finding: FoundBefore) -> None:
+        self.waiting.append(finding)
+        if len(self.waiting) >= _AT_ONCE:
+            self.write()
+
+    def write(self, *, is_last: bool = False) -> None:
+        if self.archive is not None and self.run is not None:
+            try:
+                self.archive.findings.add(self.run, self.waiting)
+                if is_last:
+                    self.archive.findings.forget_old()
+            except StorageError as error:
+                # Where nothing but this was to be written, its loss is not worth the result.
+                if self.work.is_writer:
+                    raise
+                self.archive = self.run = None
+                self.work.listener.say(_NOT_RECORDED.format(error))
+        self.waiting.clear()
 
 
 def _found(judged: Judged) -> FoundBefore:
@@ -539,7 +561,7 @@ def _sentence(work: _Work, counted: Counted, server: str) -> str:
     return text
 
 
-def _summarise(work: _Work, counted: Counted, code: int, run: int | None, server: str) -> None:
+def _summarise(work: _Work, counted: Counted, code: int, server: str) -> None:
     from store.standing import Standing
 
     compared, table = work.compared, counted.table
@@ -563,7 +585,7 @@ def _summarise(work: _Work, counted: Counted, code: int, run: int | None, server
             "source": named.get("source"),
             "target": named.get("target"),
             "not_compared": dict(work.unreached),
-            "run": run,
+            "run": work.run,
             **numbers,
             "others": compared.others,
             "passed": dict(sorted(compared.passed.items())),
