@@ -253,8 +253,10 @@ def _common(side: Where, look: Look) -> Iterator[Reason]:
     for finding in look.findings:
         if finding.cause in _PLAIN:
             standing = _PLAIN[finding.cause]
-            text = f"{finding.text} (in the {side})" if standing != Standing.MISSING else ""
-            yield Reason(standing, side, text or finding.text, f"in the {side}")
+            if standing is Standing.MISSING:
+                yield Reason(standing, side, finding.text)
+            else:
+                yield Reason(standing, side, f"{finding.text} (in the {side})", f"in the {side}")
         elif finding.cause is Cause.DATE:
             kind = f"in the {side}"
             if finding.shift is None:

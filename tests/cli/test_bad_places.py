@@ -252,11 +252,13 @@ def test_a_read_only_archive_is_compared_with_its_source_and_not_recorded(
     before = tree(archive)
 
     verified = waystation("verify", archive, "--source", *old.secret)
-    of_all = waystation("verify", archive, *old.secret, "--json")
+    of_all = waystation("verify", archive, "--from-password-env", *old.secret[1:], "--json")
+    whose = waystation("verify", archive, *old.secret)
     of_target = waystation("verify", archive, "--target", *new.secret)
 
     assert (verified.code, of_all.code, of_target.code) == (0, 0, 1)
     assert "This verification is not recorded: " in verified.err
+    assert whose.code == 2
     assert "the target is not compared: the archive cannot be written" in of_all.err
     assert (of_all.summary["run"], of_all.summary["table"]) == (None, {"equal": 7})
     assert tree(archive) == before

@@ -194,7 +194,7 @@ class _Work:
             self._archive = stack.enter_context(Archive.read(self.path))
         if "source" in asked and self._is_known("source"):
             self.accounts["source"] = source_account(self.archive.description, self.wishes.from_)
-        if "target" in asked and "target" not in self.unreached and self._is_known("target"):
+        if "target" in asked and self._is_known("target"):
             self.accounts["target"] = _account(self.archive, self.wishes.to)
 
     def _is_known(self, side: Side) -> bool:
@@ -214,6 +214,8 @@ class _Work:
         """Open a session on each side; where one cannot be reached, say so and leave it out."""
         first: WaystationError | None = None
         for side, login in logins.items():
+            if side in self.unreached:
+                continue
             try:
                 sessions = Sessions(login(), self.listener)
             except (UsageError, ArchiveError):
@@ -514,8 +516,9 @@ def _message_values(judged: Judged) -> dict[str, Any]:
 def _message_text(judged: Judged) -> str:
     words = judged.verdict.standing.words
     text = f"{words}: {plain(judged.folder)} UID {judged.uid}"
-    said = judged.verdict.text
-    return f"{text}: {said}" if said and said != words else text
+    # The line begins with its cause; to say it twice tells nothing.
+    said = judged.verdict.text.removeprefix(words).lstrip(" ,:")
+    return f"{text}: {said}" if said else text
 
 
 def _code(work: _Work, counted: Counted) -> int:
@@ -532,7 +535,10 @@ def _numbers(work: _Work, counted: Counted) -> dict[str, int]:
         "messages": counted.table.total,
         **{standing.value: count for standing, count in sorted(counted.table.lines.items())},
         "differing": counted.table.differing,
-        "sides": len(work.sessions),
+        "unselected": counted.unselected,
+        "with_source": int("source" in work.sessions),
+        "with_target": int("target" in work.sessions),
+        "deep": int(work.wishes.deep),
     }
 
 
@@ -555,7 +561,7 @@ def _sentence(work: _Work, counted: Counted, server: str) -> str:
         text = f"{fine:,} of {total} are there and the same in {where}"
     if compared.others:
         text += f" ({compared.others:,} others there are none of this archive's)"
-    text += f"; found: {sum_text(causes)}." if causes else "."
+    text += f"; found: {sum_text(causes)}." if causes and work.tells_each else "."
     if compared.passed:
         text += f" The same in: {sum_text(compared.passed)}."
     return text
