@@ -323,6 +323,17 @@ def test_a_message_with_several_differences_shows_all_and_is_counted_once(
     assert verified.summary["causes"] == {"date": 1, "flags": 2}
 
 
+def test_the_target_is_not_kept_waiting_while_the_source_is_compared(
+    waystation: CommandLine, moved: Path, both: tuple[str, ...], new: Server
+) -> None:
+    new.fake.forget()
+    before = new.fake.connections
+
+    assert waystation("verify", moved, *both).code == 0
+
+    assert new.fake.commands("LOGOUT") == new.fake.connections - before == 2
+
+
 def test_a_server_that_asks_for_a_pause_is_given_one(
     waystation: CommandLine, moved: Path, both: tuple[str, ...], new: Server
 ) -> None:

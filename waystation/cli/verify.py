@@ -230,6 +230,8 @@ class _Work:
                 self.evidence.ask(side)
         if not self.sessions and first is not None:
             raise first
+        if len(self.sessions) > 1:
+            self.sessions["target"].rest()  # its turn comes after the source's
         if not self.sessions:
             raise UsageError("; ".join(f"{side}: {why}" for side, why in self.unreached.items()))
 
