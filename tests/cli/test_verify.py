@@ -173,6 +173,19 @@ def test_before_an_import_the_source_is_compared_alone(
     assert "the same in the archive and the source" in verified.err
 
 
+def test_an_archive_that_knows_nobody_asks_whom_to_compare_with(
+    waystation: CommandLine, exported: Path, old: Server
+) -> None:
+    description = exported / "archive.toml"
+    description.write_text(description.read_text().partition("[source]")[0])
+
+    verified = waystation("verify", exported, *old.secret)
+    named = waystation("verify", exported, "--from", old.name, *old.secret)
+
+    assert (verified.code, named.code) == (2, 0)
+    assert "the archive does not know it; give --from SERVER" in verified.err
+
+
 def test_messages_that_are_not_simply_fine_are_named_but_not_without_end(
     waystation: CommandLine, moved: Path, both: tuple[str, ...], old: Server
 ) -> None:

@@ -70,7 +70,7 @@ def password_sources(
     }
     nothing = PasswordSource()
     chosen = {side: mine[side] for side in accounts}
-    if common == nothing:
+    if common == nothing or not accounts:
         return chosen
     waiting = [
         side
