@@ -11,6 +11,7 @@ import typer
 
 from waystation.cli import choosing, house, options, sides, state
 from waystation.cli.connect import Login, Sessions, known_target, source_account, target_account
+from waystation.cli.onward import Onward
 from waystation.cli.secrets import PasswordSource
 from waystation.cli.text import count_text, sum_text
 from waystation.errors import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from waystation.address import Account
     from waystation.cli.output import Listener
     from waystation.imap import Connection
+    from waystation.progress import Progress
     from waystation.selection import Selection
 
 _EXAMPLES = """\
@@ -239,28 +241,33 @@ class _Work:
         self.unreached[side] = why
         self.listener.warning(f"the {side} is not compared: {why}")
 
-    def look(self, stack: ExitStack) -> None:
+    def look(self) -> None:
         """Compare the archive with each side."""
+        onward = Onward(self.listener)
         if "source" in self.sessions:
-            self._listen("source", lambda: _with_source(self, stack))
+            self._listen("source", partial(_with_source, self, onward))
         if "target" in self.sessions:
-            self._listen("target", lambda: _with_target(self, stack))
+            self._listen("target", partial(_with_target, self, onward))
 
-    def _listen(self, side: Side, findings: Callable[[], Iterator[Finding]]) -> None:
+    def _listen(self, side: Side, findings: Callable[[ExitStack], Iterator[Finding]]) -> None:
         self.compared.looked_at = partial(self.evidence.looked_at, side)
         try:
-            for finding in findings():
-                cause = finding.cause.value
-                self.causes[cause] = self.causes.get(cause, 0) + 1
-                self.evidence.found(side, finding)
-                if self.tells_each:
-                    self.listener.finding(_values(finding), _text(finding))
+            self._note(side, findings)
         except ServerError as error:
             # What was compared so far holds; of the rest is said that nobody has seen it.
             if self.wishes.must_reach or len(self.sessions) == 1:
                 raise
             self.unreached[side] = str(error)
             self.listener.warning(f"the {side} is not compared to the end: {error}")
+
+    def _note(self, side: Side, findings: Callable[[ExitStack], Iterator[Finding]]) -> None:
+        with ExitStack() as stack:  # a side's connection ends with its turn
+            for finding in findings(stack):
+                cause = finding.cause.value
+                self.causes[cause] = self.causes.get(cause, 0) + 1
+                self.evidence.found(side, finding)
+                if self.tells_each:
+                    self.listener.finding(_values(finding), _text(finding))
 
 
 def _logins(
@@ -289,10 +296,10 @@ def _all_of_it(work: _Work, stack: ExitStack, *, every: bool, quiet: bool) -> in
     if work.is_writer:
         recorder = work.archive
         number = stack.enter_context(recorder.run("verify", server, numbers))
-        work.look(stack)
+        work.look()
         told = _judge(work, counted, recorder, number, every=every)
     else:
-        work.look(stack)
+        work.look()
         with _recorder(work, server, numbers) as (another, its_number):
             told = _judge(work, counted, another, its_number, every=every)
             numbers.update(_numbers(work, counted))
@@ -444,29 +451,29 @@ def _account(archive: Archive, named: str | None) -> Account:
     return account
 
 
-def _with_source(work: _Work, stack: ExitStack) -> Iterator[Finding]:
+def _with_source(work: _Work, progress: Progress, stack: ExitStack) -> Iterator[Finding]:
     from export.verify import verify
 
-    archive, listener = work.archive, work.listener
+    archive = work.archive
     totals = archive.index.totals()
-    listener.expect(
+    progress.expect(
         sum(count for _, reached, _, gone, count, _ in totals if reached == "archived" and not gone)
     )
     source = stack.enter_context(work.sessions["source"].source(archive, is_reading=True))
     wishes = work.wishes
     return verify(
-        archive, source, listener, work.compared, deep=wishes.deep, selection=wishes.selection
+        archive, source, progress, work.compared, deep=wishes.deep, selection=wishes.selection
     )
 
 
-def _with_target(work: _Work, stack: ExitStack) -> Iterator[Finding]:
+def _with_target(work: _Work, progress: Progress, stack: ExitStack) -> Iterator[Finding]:
     from importer.lasting import LastingTarget
     from importer.verify import verify
     from waystation.retry import Patience
 
-    archive, listener, account = work.archive, work.listener, work.accounts["target"]
+    archive, account = work.archive, work.accounts["target"]
     sessions = work.sessions["target"]
-    lasting = LastingTarget(sessions.target, listener, Patience(listener))
+    lasting = LastingTarget(sessions.target, progress, Patience(progress))
     mail_target = stack.enter_context(lasting)
     target = archive.transfers.target(account.name, account.key)
     rules = house.USUAL.rules(None) if sessions.is_exchange else None
@@ -474,7 +481,7 @@ def _with_target(work: _Work, stack: ExitStack) -> Iterator[Finding]:
         archive,
         mail_target,
         target,
-        listener,
+        progress,
         work.compared,
         house=rules,
         deep=work.wishes.deep,
