@@ -137,6 +137,8 @@ class _Folder:
     failed: int = 0
     known_again: set[int] = field(default_factory=set)
     """Rows of messages that were fetched as new and are none."""
+    is_moving: bool = False
+    """Whether the listing holds more or less than the state that is remembered says."""
 
 
 def export(
@@ -434,7 +436,7 @@ class _Run:
         if folder.was_cut_off or folder.has_old_numbers:
             self._commit()
             self._tidy(folder, is_sure=is_sure)
-        is_settled = is_sure and not folder.failed
+        is_settled = is_sure and not folder.failed and not folder.is_moving
         self._batch.settle(archived.id, state, now(), is_settled=is_settled)
         self._commit_if_due()
 
@@ -469,6 +471,9 @@ class _Run:
                 listing.add(*line)
         known = self.archive.index.known(folder.archived.id, folder.uidvalidity)
         found = difference(listing, known)
+        # Mail that comes or goes while the folder is listed makes the two differ: then it is not
+        # done with, and looked through again.
+        folder.is_moving = len(listing) != state.exists
         if len(listing) >= state.exists or len(listing) >= source.open(folder.remote).exists:
             return found, True
         self._alarm(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from export.plan import Listing, difference
 from store.finding import Cause, Finding
-from store.index import received_of
+from store.index import received_of, seconds_between
 from waystation.errors import RefusedError
 from waystation.model import split_name
 from waystation.selection import EVERYTHING, Selection, choose
@@ -71,7 +71,8 @@ def verify(
         if name in choice.left_out:
             continue
         if name not in listed and folder.last_seen is None:
-            yield Finding(Cause.FOLDER, name, None, None, "the source no longer lists this folder")
+            text = "the source no longer lists this folder"
+            yield Finding(Cause.FOLDER, name, None, None, text, is_gone=True)
     for name, remote in listed.items():
         if name in choice.left_out:
             continue
@@ -132,7 +133,8 @@ def _folder(
             now = " ".join((*flags, *keywords)) or "none"
             before = " ".join((*message.flags, *message.keywords)) or "none"
             text = f"flags are {now}, archived {before}"
-            yield Finding(Cause.FLAGS, folder.name, uidvalidity, message.uid, text)
+            there = tuple(sorted((*flags, *keywords)))
+            yield Finding(Cause.FLAGS, folder.name, uidvalidity, message.uid, text, there=there)
 
 
 def _is_compared(choice: Choice, message: ArchivedMessage) -> bool:
@@ -166,6 +168,7 @@ def _messages(
         there: dict[int, Described] = {}
         for uids in uid_sets((message.uid for message in group), _MESSAGES_A_COMMAND):
             there |= {found.message.uid: found for found in source.describe(uids)}
+        compared.looked_at(message.id for message in group if message.uid in there)
         for message in group:
             found = there.get(message.uid)
             compared.messages += 1
@@ -195,7 +198,9 @@ def _compare(
     ):
         said = found.message.internaldate.isoformat() if found.message.internaldate else "none"
         ours = message.internaldate.isoformat() if message.internaldate else "none"
-        yield _about(message, Cause.DATE, f"INTERNALDATE is {said}, archived {ours}")
+        text = f"INTERNALDATE is {said}, archived {ours}"
+        shift = seconds_between(message.internaldate, found.message.internaldate)
+        yield _about(message, Cause.DATE, text, shift=shift)
     if not _begins_with(archive, message, found.header):
         yield _about(message, Cause.HEADER, "the header differs")
     elif deep or found.size != message.size:
@@ -225,5 +230,8 @@ def _digest(source: MailSource, uid: int) -> str | None:
     return digest
 
 
-def _about(message: ArchivedMessage, cause: Cause, text: str) -> Finding:
-    return Finding(cause, message.folder, message.uidvalidity, message.uid, text)
+def _about(
+    message: ArchivedMessage, cause: Cause, text: str, *, shift: int | None = None
+) -> Finding:
+    location = (message.folder, message.uidvalidity, message.uid)
+    return Finding(cause, *location, text, shift=shift)

@@ -17,7 +17,7 @@ from importer.remade import (
 from importer.settle import archived_content, fingerprint_of, settle
 from store.finding import Cause, Finding
 from store.headers import fingerprint
-from store.index import received_of
+from store.index import received_of, seconds_between
 from store.transfers import TransferState
 from waystation.errors import RefusedError
 from waystation.model import split_name
@@ -111,24 +111,27 @@ def _folder(check: _Check, name: str) -> Iterator[Finding]:
     except RefusedError as error:
         if error.retriable:
             raise
-        yield from _unopened(archive, check.target, name, error, compared)
+        there = {folder.levels for folder in mail_target.folders().folders}
+        is_gone = split_name(name) not in there
+        yield from _unopened(archive, check.target, name, error, compared, is_gone=is_gone)
         return
     ours_there = 0
     waiting = iter(archive.transfers.arrived(target_id, name))
     while ids := list(islice(waiting, _MESSAGES_A_COMMAND)):
         group = archive.transfers.some(target_id, ids)
         here = {t.uid for t in group if t.uid is not None and t.uidvalidity == uidvalidity}
-        there = described(mail_target, sorted(here)) if selected.state.exists else {}
-        ours_there += len(there)
+        shown = described(mail_target, sorted(here)) if selected.state.exists else {}
+        ours_there += len(shown)
         verified: list[tuple[int, tuple[str, ...]]] = []
         differing: list[int] = []
         messages = {message.id: message for message in archive.index.some(ids)}
+        compared.looked_at(ids)
         for transfer in group:
             message = messages[transfer.message_id]
             if why_excluded(check.choice, message) is not None:
                 continue
             is_here = transfer.uidvalidity == uidvalidity
-            found = there.get(transfer.uid or 0) if is_here else None
+            found = shown.get(transfer.uid or 0) if is_here else None
             passed: list[str] = []
             differences = list(_compare(check, transfer, message, found, passed))
             compared.messages += 1
@@ -148,7 +151,13 @@ def _folder(check: _Check, name: str) -> Iterator[Finding]:
 
 
 def _unopened(
-    archive: Archive, target: Target, name: str, error: RefusedError, compared: Compared
+    archive: Archive,
+    target: Target,
+    name: str,
+    error: RefusedError,
+    compared: Compared,
+    *,
+    is_gone: bool,
 ) -> Iterator[Finding]:
     """Yield, for each archived folder, how much of it is in a folder that cannot be looked at."""
     lost: dict[str, int] = {}
@@ -163,7 +172,7 @@ def _unopened(
         text = (
             f"{name} cannot be looked at in the target ({error}); {count} messages should lie there"
         )
-        yield Finding(Cause.FOLDER, source, None, None, text)
+        yield Finding(Cause.FOLDER, source, None, None, text, is_gone=is_gone)
 
 
 def described(mail_target: LookingTarget, uids: list[int]) -> dict[int, Described]:
@@ -207,14 +216,16 @@ def _compare(
     if expected == actual:
         passed.append(FLAGS)
     else:
-        yield _about(message, Cause.FLAGS, flags_text(expected, actual))
+        text = flags_text(expected, actual)
+        yield _about(message, Cause.FLAGS, text, there=tuple(sorted(actual)))
     date = transfer.internaldate or message.internaldate
     if date is None or _is_same_time(date, there.internaldate, check.house):
         passed.append(RECEIVED)
     else:
         said = there.internaldate.isoformat() if there.internaldate else "none"
         text = f"INTERNALDATE is {said}, archived {date.isoformat()}"
-        yield _about(message, Cause.DATE, text)
+        shift = seconds_between(date, there.internaldate)
+        yield _about(message, Cause.DATE, text, shift=shift)
     if check.house is not None:
         for cause, text in compare_remade(
             check.archive,
@@ -320,5 +331,13 @@ def flags_text(expected: set[str], actual: set[str]) -> str:
     return ", ".join(parts)
 
 
-def _about(message: ArchivedMessage, cause: Cause, text: str) -> Finding:
-    return Finding(cause, message.folder, message.uidvalidity, message.uid, text)
+def _about(
+    message: ArchivedMessage,
+    cause: Cause,
+    text: str,
+    *,
+    there: tuple[str, ...] | None = None,
+    shift: int | None = None,
+) -> Finding:
+    location = (message.folder, message.uidvalidity, message.uid)
+    return Finding(cause, *location, text, there=there, shift=shift)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from store.batch import Batch, file_sha256
 from store.database import Database
+from store.findings import Findings
 from store.headers import LONGEST_HEAD, derived_date, parse
 from store.index import ArchivedFolder, Index, NewMessage, received_of
 from store.journal import Records, write_waiting
@@ -112,6 +113,7 @@ class Archive:
         self.index = Index(database)
         self.transfers = Transfers(database, now)
         self.uidls = Uidls(database)
+        self.findings = Findings(database)
         self._lock = lock
         self._run: int | None = None
         self._maildirs: dict[int, Maildir] = {}

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 
 class Cause(StrEnum):
@@ -36,6 +40,16 @@ class Finding:
     uidvalidity: int | None
     uid: int | None
     text: str
+    there: tuple[str, ...] | None = None
+    """Flags and keywords that the server has, sorted, where they differ."""
+    shift: int | None = None
+    """Seconds by which the server's date is later than ours, where both are known and differ."""
+    is_gone: bool = False
+    """Of a folder: whether the server has it no more, and not only keeps it shut."""
+
+
+def _nothing(_message_ids: Iterable[int]) -> None:
+    """Keep no record of what was looked at."""
 
 
 @dataclass(slots=True)
@@ -50,3 +64,5 @@ class Compared:
     """How many messages were found the same in headers, received, flags, size and content."""
     others: int = 0
     """Messages on the server that are no business of this archive."""
+    looked_at: Callable[[Iterable[int]], None] = _nothing
+    """Is told the ids of messages whose place was looked at; only these can be called equal."""

@@ -763,6 +763,27 @@ class Index:
         ):
             yield _message(row)
 
+    def page(
+        self, folder_id: int, after: tuple[int, int] = (-1, -1), limit: int = _PAGE
+    ) -> list[ArchivedMessage]:
+        """Return the next messages of a folder, by location: UIDVALIDITY and UID."""
+        return self._messages(
+            "WHERE m.folder_id = ? AND (m.uidvalidity, m.uid) > (?, ?)"
+            " ORDER BY m.uidvalidity, m.uid LIMIT ?",
+            (folder_id, *after, limit),
+        )
+
+    def count(self) -> int:
+        """Return how many messages the source has ever shown."""
+        return self._number("SELECT count(*) FROM messages", ())
+
+    def last_looks(self) -> dict[str, str]:
+        """Return when the source was last looked at to the end, by folder; UTC, ISO 8601."""
+        rows = self._database.rows(
+            "SELECT name, looked_at FROM folders WHERE looked_at IS NOT NULL"
+        )
+        return {str(name): str(when) for name, when in rows}
+
     def message(self, message_id: int) -> ArchivedMessage | None:
         """Return one message, or None."""
         found = self._messages("WHERE m.id = ?", (message_id,))
@@ -885,6 +906,12 @@ def _row(message: NewMessage) -> tuple[Any, ...]:
 def received_of(internaldate: datetime | None) -> int | None:
     """Return INTERNALDATE as whole seconds since 1970, UTC."""
     return int(internaldate.timestamp()) if internaldate else None
+
+
+def seconds_between(ours: datetime | None, theirs: datetime | None) -> int | None:
+    """Return by how many seconds their INTERNALDATE is later; None where one has none."""
+    first, second = received_of(ours), received_of(theirs)
+    return None if first is None or second is None else second - first
 
 
 def words(values: tuple[str, ...]) -> str:

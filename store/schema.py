@@ -67,6 +67,13 @@ def seals(db: Database) -> None:
         db.conn.execute(statement)
 
 
+@migrations()
+def findings(db: Database) -> None:
+    """What verifications found, so that two of them can be compared."""
+    db.conn.execute(FINDINGS)
+    db.conn.execute(FINDINGS_BY_RUN)
+
+
 FOLDERS = """
 CREATE TABLE folders (
     id INTEGER PRIMARY KEY,
@@ -267,4 +274,21 @@ CREATE TABLE before (
     content BLOB NOT NULL,
     PRIMARY KEY (tree, row)
 ) STRICT, WITHOUT ROWID
+""".strip()
+
+FINDINGS = """
+CREATE TABLE findings (
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    folder TEXT NOT NULL,
+    uidvalidity INTEGER,
+    uid INTEGER,
+    cause TEXT NOT NULL,
+    side TEXT NOT NULL CHECK (side IN ('source', 'archive', 'target')),
+    text TEXT NOT NULL
+) STRICT
+""".strip()
+
+FINDINGS_BY_RUN = """
+CREATE INDEX findings_by_run ON findings (run_id, folder, uidvalidity, uid)
 """.strip()

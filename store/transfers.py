@@ -532,6 +532,22 @@ class Transfers:
             )
         ]
 
+    def astray(self) -> list[tuple[str, str | None, str, int]]:
+        """Return target, archived folder, state and number of transfers of what is not archived.
+
+        A sound index has none.
+        """
+        return [
+            (target, folder, state, count)
+            for target, folder, state, count in self._database.rows(
+                "SELECT coalesce(g.name, 'unknown'), f.name, t.state, count(*)"
+                " FROM transfers AS t LEFT JOIN targets AS g ON g.id = t.target_id"
+                " LEFT JOIN messages AS m ON m.id = t.message_id"
+                " LEFT JOIN folders AS f ON f.id = m.folder_id"
+                " WHERE m.state IS NOT 'archived' GROUP BY 1, 2, 3"
+            )
+        ]
+
     def _ids(self, sql: str, values: tuple[Any, ...]) -> array[int]:
         return array("Q", (row[0] for row in self._database.rows(sql, values)))
 

@@ -10,7 +10,9 @@ import pytest
 
 from store.archive import FORMAT, read_description
 from store.database import Database
+from store.findings import FOLDER
 from store.finds import Kind
+from store.standing import Standing
 from store.transfers import TransferState
 from tests.store.filling import filled
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
+_CAUSES = [*(each for each in Standing if not each.is_fine and each != "left_out"), FOLDER]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +93,7 @@ def test_the_format_document_shows_archive_toml_as_it_is(document: str, archive:
     assert (archive / "maildir" / "Sent" / "2024%3A ä" / ".folder.json").read_text() == sidecar
 
 
-@pytest.mark.parametrize("word", [*Kind, *TransferState])
+@pytest.mark.parametrize("word", [*Kind, *TransferState, *_CAUSES])
 def test_the_format_document_knows_every_word_that_the_program_uses(
     document: str, word: str
 ) -> None:

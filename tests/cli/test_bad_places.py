@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -238,3 +239,49 @@ def test_a_read_only_archive_can_be_looked_at_and_not_changed(
     assert "Read-only file system" in exported.one_error
     assert "Read-only file system" in imported.one_error
     assert tree(read_only) == before
+
+
+def test_a_read_only_archive_is_compared_with_its_source_and_not_recorded(
+    waystation: CommandLine,
+    old: Server,
+    new: Server,
+    exported: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    waystation("import", exported, *new.target)
+    archive = request.getfixturevalue("read_only")
+    before = tree(archive)
+
+    verified = waystation("verify", archive, "--source", *old.secret)
+    of_all = waystation("verify", archive, "--from-password-env", *old.secret[1:], "--json")
+    whose = waystation("verify", archive, *old.secret)
+    of_target = waystation("verify", archive, "--target", *new.secret)
+
+    assert (verified.code, of_all.code, of_target.code) == (0, 0, 1)
+    assert "This verification is not recorded: " in verified.err
+    assert whose.code == 2
+    assert "the target is not compared: the archive cannot be written" in of_all.err
+    assert (of_all.summary["run"], of_all.summary["table"]) == (None, {"equal": 7})
+    assert tree(archive) == before
+
+
+def test_a_full_disk_does_not_take_the_result_of_a_verification_away(
+    waystation: CommandLine, old: Server, small_disk: Path
+) -> None:
+    archive = small_disk / "alice"
+    assert waystation("export", archive, *old.source).code == 0
+    for number in range(3000):
+        old.mailbox.folder("INBOX").append(b"Subject: %d\r\n\r\n" % number)
+    with (small_disk / "full").open("wb", buffering=0) as file:
+        with suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        # Enough for the record to begin, and for no more.
+        file.truncate(file.tell() - 200_000)
+
+    verified = waystation("verify", archive, "--source", *old.secret)
+
+    assert verified.code == 13
+    assert "This verification is not recorded: " in verified.err
+    assert "found: 3,000 not archived" in verified.err
+    assert waystation("status", archive).code == 0

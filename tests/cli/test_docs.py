@@ -73,6 +73,7 @@ def test_every_key_of_a_summary_is_documented(
         waystation("ledger", exported, "--json"),
         waystation("plan", exported, "--to", "imaps://a@b.example", "--offline", "--json"),
         waystation("doctor", old.name, *old.secret, "--json"),
+        waystation("verify", exported, *old.secret, "--all", "--json"),
     ]
 
     keys = {key for result in shown for line in result.lines for key in line}

@@ -308,13 +308,13 @@ def test_verify_names_what_has_changed_on_the_source(
 ) -> None:
     old.mailbox.folder("INBOX").expunge(2)
     old.mailbox.folder("INBOX").append(letter(9))
-    before = tree(exported)
+    before = tree(exported / "maildir")
 
     verified = waystation("verify", exported, "--source", *old.secret, "--json")
 
     assert verified.code == 13
     assert verified.summary["causes"] == {"vanished": 1, "not_archived": 1}
-    assert tree(exported) == before
+    assert tree(exported / "maildir") == before
 
 
 def test_what_agrees_becomes_verified(waystation: CommandLine, new: Server, exported: Path) -> None:

@@ -7,14 +7,18 @@ import io
 import json
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from store.archive import Archive
+from store.standing import Standing
+from store.transfers import Transfer, TransferState
 from tests.exchange_online.profile import EXO_2026
 from tests.exchange_online.server import ExchangeOnline
 from tests.fakes.certificates import TestAuthority
-from tests.fakes.imap_server import ImapServer
+from tests.fakes.imap_server import Body, ImapServer
 from tests.fakes.mailbox import Mailboxes
 from tests.importer.support import NOON, mail
 from tests.servers.identity import IdentityProvider
@@ -43,6 +47,7 @@ class Move:
     box: Mailbox
     office: ExchangeOnline
     sign_in: list[str]
+    old: ImapServer
 
     def export(self) -> Result:
         done = self.waystation("export", self.archive, *self.from_old)
@@ -74,7 +79,7 @@ def move(
         from_old = ["--from", f"imaps://{OLD}@localhost:{old.port}"]
         from_old += ["--password-env", "OLD_PASSWORD", "--ca-file", str(authority.ca_file)]
         box = office.add_mailbox(BOB)
-        yield Move(waystation, tmp_path / "archive", mailboxes, from_old, box, office, sign_in)
+        yield Move(waystation, tmp_path / "archive", mailboxes, from_old, box, office, sign_in, old)
 
 
 def fill(move: Move) -> None:
@@ -107,6 +112,111 @@ def test_the_whole_move_is_planned_made_and_proven(move: Move) -> None:
     assert (proof.code, move.box.in_non_mail_folders()) == (0, [])
     move.box.user_reads_all()
     assert move.box.sent_receipts == []
+
+
+def test_one_pass_over_source_archive_and_target_puts_each_message_in_one_line(
+    move: Move,
+) -> None:
+    old, box = move.user[OLD], move.box
+    inbox = old.folder("INBOX")
+    for number in range(1, 15):
+        inbox.append(mail(number), ["\\Seen"], NOON)
+    inbox.append(LONG, [], NOON)  # 15: repaired
+    inbox.append(mail("deleted"), ["\\Deleted"], NOON)  # 16: set aside
+    inbox.append(mail("starred"), ["\\Flagged"], NOON)  # 17: left out
+    inbox.append(mail("broken"), [], NOON)  # 18: failed
+    old.create("Shut").append(mail("shut"), [], NOON)
+    move.old.script.fetch.only, move.old.script.fetch.body = {18}, Body.NIL
+    inbox.expunge(14)
+    first = move.waystation("export", move.archive, *move.from_old, "--not-flag", "flagged")
+    assert first.code == 3
+    assert move.run("import", "--rate", "0").code == 0
+    inbox.append(mail("late"), [], NOON)  # 19: not sent
+    inbox.expunge(12)  # vanished, and noted
+    part = ["--not-flag", "flagged"]
+    assert move.waystation("export", move.archive, *move.from_old, *part).code == 3
+    inbox.append(mail("new"), [], NOON)  # 20: only in the source
+    inbox.expunge(13)  # vanished, and not noted
+    inbox.set_flags(10, ["\\Seen", "\\Answered"])
+    inbox.message(8).body = mail(8).replace(b"Subject:", b"subject:")
+    inbox.message(9).body = mail(9) + b"another text\r\n"
+    move.old.script.refuse_select = {"Shut": b"NO [NOPERM] shut"}
+    there = {stored.original: stored for name, stored in box.stored() if name == "INBOX"}
+    there[mail(2)].internaldate += timedelta(days=1)
+    there[mail(3)].internaldate -= timedelta(hours=2)
+    there[mail(4)].flags.discard("\\Seen")
+    with box.locked():
+        box.remove(box.find("INBOX"), [there[mail(5)]])
+    with Archive.write(move.archive, "test") as archive:
+        (target,) = archive.transfers.targets()
+        by_uid = {m.uid: m.id for m in archive.index.messages() if m.folder == "INBOX"}
+        states = ((6, TransferState.REFUSED, "NO too odd"), (7, TransferState.SENDING, None))
+        archive.transfers.record(
+            (),
+            [
+                Transfer(by_uid[uid], target.id, state, "INBOX", reply=reply)
+                for uid, state, reply in states
+            ],
+        )
+
+    both = ["--from-password-env", "OLD_PASSWORD", "--json", "--all"]
+    proof = move.run("verify", *both)
+
+    assert proof.code == 13, proof.err
+    rows = {
+        (row["folder"], row["uid"]): (row["cause"], row["text"]) for row in proof.of_type("message")
+    }
+    assert {place: cause for place, (cause, _) in rows.items()} == {
+        ("INBOX", 1): "equal",
+        ("INBOX", 2): "date",
+        ("INBOX", 3): "date",
+        ("INBOX", 4): "flags",
+        ("INBOX", 5): "missing",
+        ("INBOX", 6): "refused",
+        ("INBOX", 7): "in_doubt",
+        ("INBOX", 8): "header",
+        ("INBOX", 9): "content",
+        ("INBOX", 10): "flags",
+        ("INBOX", 11): "equal",
+        ("INBOX", 12): "vanished",
+        ("INBOX", 13): "vanished",
+        ("INBOX", 15): "repaired",
+        ("INBOX", 16): "set_aside",
+        ("INBOX", 17): "left_out",
+        ("INBOX", 18): "failed",
+        ("INBOX", 19): "not_sent",
+        ("INBOX", 20): "source_only",
+        ("Shut", 1): "unseen",
+    }
+    assert {cause for cause, _ in rows.values()} == set(Standing)
+    assert "date in the target is 1 day later" in rows["INBOX", 2][1]
+    assert "2 hours earlier, as by another time zone" in rows["INBOX", 3][1]
+    assert rows["INBOX", 4][1] == (
+        "archive has \\Seen, target has none: changed in the target since it was sent"
+    )
+    assert rows["INBOX", 10][1] == (
+        "source has \\Answered \\Seen, archive has \\Seen: "
+        "changed at the source since the last export"
+    )
+    assert rows["INBOX", 12][1].startswith("vanished from the source since 20")
+    assert rows["INBOX", 13][1].endswith("run export")
+    assert rows["INBOX", 15][1] == "repaired: long-lines"
+    assert rows["INBOX", 17][1] == "with flagged (--not-flag)"
+    assert rows["INBOX", 18][1].startswith("failed: ")
+    assert rows["INBOX", 20][1].startswith("only in the source, since 20")
+    assert "shut" in rows["Shut", 1][1]
+    summary = proof.summary
+    assert summary["adds_up"]
+    assert sum(summary["table"].values()) == summary["messages"] == len(rows) == 20
+    assert sum(row["messages"] for row in summary["kinds"]) == 20
+    assert summary["equal"] == 3
+    with Archive.read(move.archive) as archive:
+        kept = {(each.folder, each.uid): each for each in archive.findings.of_run(summary["run"])}
+    told = {
+        place: row for place, row in rows.items() if row[0] not in ("equal", "repaired", "left_out")
+    }
+    assert {place: (each.cause, each.text) for place, each in kept.items() if place[1]} == told
+    assert kept["Shut", None].cause == "folder"
 
 
 def test_the_ledger_says_what_was_changed_on_the_way(move: Move) -> None:

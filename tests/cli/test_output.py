@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.conftest import Server, letter
+from waystation.cli.onward import Onward
 from waystation.cli.output import Counter, JsonLines, Text
 from waystation.cli.text import duration_text, escaped, json_line, size_text, table_text
 
@@ -63,6 +64,26 @@ def test_without_a_known_end_there_is_no_rest() -> None:
 
     assert counter.rest == ""
     assert "left" not in counter.line()
+
+
+def test_one_piece_of_work_after_the_other_is_one_progress(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = Clock()
+    onward = Onward(JsonLines("verify", clock))
+    for _ in range(2):
+        onward.expect(10)
+        for _ in range(10):
+            clock.now += 2
+            onward.advance(1, 100)
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["done"], line["expected"]) for line in lines[8:11]] == [
+        (9, 10),
+        (10, 10),
+        (11, 20),
+    ]
+    assert (lines[-1]["done"], lines[-1]["expected"]) == (20, 20)
 
 
 def test_no_amount_of_work_fills_the_memory_of_the_counter() -> None:

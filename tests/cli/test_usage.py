@@ -95,8 +95,6 @@ def test_what_was_never_imported_cannot_be_verified(
 @pytest.mark.parametrize(
     "words",
     [
-        ("verify", "ARCHIVE"),
-        ("verify", "ARCHIVE", "--source", "--target"),
         ("verify", "ARCHIVE", "--source", "--to", "imaps://a@b.example"),
         ("ledger", "ARCHIVE", "--state", "lost"),
         ("ledger", "ARCHIVE", "--format", "xml"),

@@ -12,6 +12,7 @@ from export.run import Exported, Options, export
 from store.archive import Archive
 from store.check import check
 from store.finds import Checked, Discrepancy
+from store.status import status
 from tests.compare import Message
 from waystation.address import Account, parse_account
 from waystation.imap import ImapSession
@@ -110,15 +111,19 @@ class Stage:
         patience = Patience(self.heard, sleep=self.sleep, delays=self.delays)
         with self.archive() as archive:
             self.opened = archive
-            return export(
-                archive,
-                self.connect,
-                self.name,
-                self.name,
-                self.heard,
-                options or Options(),
-                patience,
-            )
+            try:
+                return export(
+                    archive,
+                    self.connect,
+                    self.name,
+                    self.name,
+                    self.heard,
+                    options or Options(),
+                    patience,
+                )
+            finally:
+                # However it ended: what counts as done with adds up.
+                assert [each for each in status(archive) if each.is_wrong] == []
 
     def archive(self) -> Archive:
         if Archive.exists(self.path):

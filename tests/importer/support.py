@@ -11,6 +11,7 @@ from importer.imap_target import ImapTarget
 from importer.job import Imported, Options
 from importer.run import replay
 from store.archive import Archive
+from store.status import status
 from store.transfers import TransferState
 from tests.fakes.imap_server import ImapServer
 from tests.fakes.mailbox import Mailboxes
@@ -124,14 +125,18 @@ class Mail:
         **options: object,
     ) -> Imported:
         patience = patience or Patience(self.listener, sleep=self.slept.append)
-        return replay(
-            self.archive,
-            connect,
-            self.target,
-            self.listener,
-            Options(**options),  # type: ignore[arg-type]  # named as in Options
-            patience,
-        )
+        try:
+            return replay(
+                self.archive,
+                connect,
+                self.target,
+                self.listener,
+                Options(**options),  # type: ignore[arg-type]  # named as in Options
+                patience,
+            )
+        finally:
+            # However it ended: a state for each archived message, no more and no less.
+            assert [each for each in status(self.archive) if each.targets_left_over] == []
 
     def states(self) -> Counter[str]:
         """Return how many messages are in each state."""

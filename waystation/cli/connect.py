@@ -219,6 +219,16 @@ class Sessions:
         if self._first is not None:
             self._first.drop()
 
+    def rest(self) -> None:
+        """Close the first session where nobody took it; the next is opened when it is needed.
+
+        For whoever knows now that it can be opened, and needs it only in an hour: a server
+        closes a session that is idle for so long (RFC 9051 section 5.4).
+        """
+        session, self._first = self._first, None
+        if session is not None:
+            session.close()
+
     @contextmanager
     def source(self, archive: Archive, *, is_reading: bool = False) -> Iterator[MailSource]:
         """Open the next session, as a source; ``archive`` knows what was read from it before.

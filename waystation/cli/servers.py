@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from waystation.cli import options, state
+from waystation.cli import options
 from waystation.cli.connect import by_token, by_way, credential_for, placed, refuse_passwords
 from waystation.cli.naming import named_account
-from waystation.cli.secrets import PasswordSource
 from waystation.errors import UsageError, plain
 
 if TYPE_CHECKING:
@@ -61,15 +60,9 @@ def _doctor(
         bool,
         typer.Option("--write", help="Also put a test message into a folder, and remove it again."),
     ] = False,
-    password_env: options.PasswordEnv = None,
-    password_command: options.PasswordCommand = None,
-    ca_file: options.CaFile = None,
-    allow_plaintext: options.AllowPlaintext = False,
-    timeout: options.Timeout = 120,
+    reach: options.Reach = options.USUAL_REACH,
     sign_in: options.SignIn = options.NO_SIGN_IN,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    voice: options.Voice = options.USUAL_VOICE,
 ) -> int:
     """Walk into a mailbox step by step; where it ends, name the cause and the mend.
 
@@ -78,10 +71,9 @@ def _doctor(
     """
     from waystation.cli.tokens import client_for, registration_for
     from waystation.doctor import Outcome, examine
-    from waystation.session import Connection
 
-    listener = state.listen("doctor", as_json=as_json, quiet=quiet, debug=debug)
-    passwords = PasswordSource(password_env, password_command)
+    listener = voice.listener("doctor")
+    passwords = reach.passwords
     account = placed(named_account(named), sign_in)
     if write and account.protocol == "pop3":
         raise UsageError("POP3 takes no messages: leave --write out.")
@@ -92,7 +84,7 @@ def _doctor(
     is_token = by_token(account, sign_in) and not passwords.is_named
     if is_token and not account.takes_tokens_only:
         client_for(account, sign_in)
-    connection = by_way(Connection(ca_file, allow_plaintext, timeout), sign_in)
+    connection = by_way(reach.connection, sign_in)
 
     steps = []
     failed = None
@@ -167,9 +159,7 @@ def _login(
     ca_file: options.CaFile = None,
     timeout: options.Timeout = 120,
     sign_in: options.SignIn = options.NO_SIGN_IN,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    voice: options.Voice = options.USUAL_VOICE,
 ) -> int:
     """Sign in to Office 365, Gmail or Yandex in the browser; later commands find the sign-in.
 
@@ -178,7 +168,7 @@ def _login(
     from waystation.cli.tokens import user_of, web_for
     from waystation.session import Connection
 
-    listener = state.listen("login", as_json=as_json, quiet=quiet, debug=debug)
+    listener = voice.listener("login")
     account = placed(named_account(named), sign_in)
     user = user_of(account, sign_in)
     web = web_for(Connection(ca_file, timeout=timeout))
@@ -255,9 +245,7 @@ def _logout(
     sign_in: options.SignIn = options.NO_SIGN_IN,
     ca_file: options.CaFile = None,
     timeout: options.Timeout = 120,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    voice: options.Voice = options.USUAL_VOICE,
 ) -> int:
     """Forget a sign-in on this machine. What was signed in elsewhere stays.
 
@@ -266,7 +254,7 @@ def _logout(
     from waystation.cli.tokens import user_of, web_for
     from waystation.session import Connection
 
-    listener = state.listen("logout", as_json=as_json, quiet=quiet, debug=debug)
+    listener = voice.listener("logout")
     account = placed(named_account(named), sign_in)
     user = user_of(account, sign_in)
     web = web_for(Connection(ca_file, timeout=timeout))

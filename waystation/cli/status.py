@@ -10,7 +10,7 @@ from waystation.cli.text import size_text
 from waystation.errors import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import typer
 
@@ -26,6 +26,12 @@ Examples:
 _NUMBERS = ("on_source", "archived", "skipped", "failed", "vanished")
 _ALWAYS = ("on_source", "archived")
 _NAMED = 5
+_DOES_NOT_ADD_UP = 14
+_WHAT_TO_DO = (
+    "the ledger contradicts itself. 'waystation export ARCHIVE' looks through these folders again;"
+    " should it stay so, 'waystation verify ARCHIVE --source' names the messages, and 'waystation"
+    " check ARCHIVE --rebuild' makes a new index from the files"
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +45,10 @@ def _status(
     archive: options.ArchivePath,
     as_json: options.Json = False,
 ) -> int:
-    """Show the totals of the ledger, folder by folder; they add up to what the source held."""
+    """Show the totals of the ledger, folder by folder; they add up to what the source held.
+
+    Exit code 14 where a folder that is done with does not add up.
+    """
     from store.archive import Archive
     from store.status import status
 
@@ -61,33 +70,71 @@ def _status(
         _show_target(listener, folders, target, arrived[target])
         for reason, count in sorted(reasons.get(target, {}).items()):
             listener.heading(f"  {count:,}: {reason}")
-    wrong = [plain(folder.name) for folder in folders if not folder.adds_up]
+    wrong = [folder for folder in folders if folder.is_wrong]
+    for folder in wrong:
+        for text in _contradictions(folder):
+            listener.alarm(folder.name, text)
     if wrong:
-        more = f" and {len(wrong) - _NAMED:,} more" if len(wrong) > _NAMED else ""
+        listener.warning(_WHAT_TO_DO)
+    open_ = [plain(each.name) for each in folders if not each.adds_up and not each.is_settled]
+    if open_:
+        more = f" and {len(open_) - _NAMED:,} more" if len(open_) > _NAMED else ""
         listener.warning(
-            f"not finished: {', '.join(wrong[:_NAMED])}{more}; the numbers do not add up to what "
+            f"not finished: {', '.join(open_[:_NAMED])}{more}; the numbers do not add up to what "
             "the source showed. 'waystation export ARCHIVE' goes on"
         )
+    code = _DOES_NOT_ADD_UP if wrong else 0
     listener.summary(
-        "incomplete" if wrong else "done",
-        0,
+        "discrepancies" if wrong else "incomplete" if open_ else "done",
+        code,
         {
             "source": source,
             "folders": len(folders),
             **total,
-            "adds_up": not wrong,
+            "adds_up": not wrong and not open_,
+            "wrong": len(wrong),
+            "unfinished": len(open_),
             "targets": arrived,
         },
     )
-    return 0
+    return code
+
+
+def _contradictions(folder: FolderTotals) -> Iterator[str]:
+    """Yield which numbers of a folder do not go together, and by how much."""
+    if folder.is_settled and folder.left_over:
+        there = folder.archived + folder.skipped + folder.failed - folder.vanished
+        yield (
+            f"{folder.archived:,} archived + {folder.skipped:,} skipped + {folder.failed:,} failed"
+            f" - {folder.vanished:,} vanished = {there:,}, and the source showed "
+            f"{folder.on_source or 0:,}: {_too(folder.left_over)}"
+        )
+    for target, left_over in folder.targets_left_over.items():
+        states = ", ".join(
+            f"{count:,} {reached.replace('_', ' ')}"
+            for reached, count in sorted(folder.targets[target].items())
+        )
+        yield (
+            f"{folder.archived:,} archived, and for {plain(target)} there are {states}: "
+            f"{_too(left_over)}"
+        )
+
+
+def _too(left_over: int) -> str:
+    return f"{abs(left_over):,} too {'many' if left_over > 0 else 'few'}"
 
 
 def _folder_row(folder: FolderTotals) -> dict[str, Any]:
     return {
         "folder": folder.name,
         **{key: getattr(folder, key) for key in (*_NUMBERS, "octets")},
-        "adds_up": folder.adds_up,
+        "is_settled": folder.is_settled,
+        "adds_up": folder.adds_up and not folder.is_wrong,
+        "left_over": folder.left_over,
+        "targets_left_over": folder.targets_left_over,
         "reasons": folder.reasons,
+        "skipped_by": folder.skipped_by,
+        "failed_by": folder.failed_by,
         "targets": folder.targets,
     }
 
@@ -125,11 +172,22 @@ def _show_source(
     rows = [_source_cells(folder.name, _folder_row(folder), shown) for folder in folders]
     rows.append(_source_cells("total", total, shown))
     listener.table(["folder", *(key.replace("_", " ") for key in shown), "size"], rows)
-    reasons: Counter[str] = Counter()
+    for state_ in ("skipped", "failed"):
+        for reason, where in sorted(_reasons(folders, state_).items()):
+            named = ", ".join(f"{plain(name)} {count:,}" for name, count in where[:_NAMED])
+            more = f" and {len(where) - _NAMED:,} folders more" if len(where) > _NAMED else ""
+            count = sum(count for _, count in where)
+            listener.heading(f"  {count:,} {state_}: {reason} ({named}{more})")
+
+
+def _reasons(folders: list[FolderTotals], state_: str) -> dict[str, list[tuple[str, int]]]:
+    """Return why messages are not archived, with how many in which folders."""
+    reasons: dict[str, list[tuple[str, int]]] = {}
     for folder in folders:
-        reasons.update(folder.reasons)
-    for reason, count in sorted(reasons.items()):
-        listener.heading(f"  {count:,}: {reason}")
+        by = folder.skipped_by if state_ == "skipped" else folder.failed_by
+        for reason, count in by.items():
+            reasons.setdefault(reason, []).append((folder.name, count))
+    return reasons
 
 
 def _source_cells(name: str, numbers: Mapping[str, Any], shown: list[str]) -> list[str]:
