@@ -220,9 +220,10 @@ def append(path: Path, lines: list[str]) -> None:
         with os.fdopen(descriptor, "ab", buffering=0) as file:
             rest = memoryview(text)[_already_there(file.fileno(), text) :]
             if len(rest) == len(text) and not _ends_a_line(file.fileno()):
-                file.write(b"\n")  # what lies there stays to be seen, apart from what is ours
+                # What lies there stays to be seen, apart from what is ours.
+                os.write(file.fileno(), b"\n")
             while rest:
-                rest = rest[file.write(rest) :]
+                rest = rest[os.write(file.fileno(), rest) :]
             os.fsync(file.fileno())
         if is_new:
             sync_directory(path)

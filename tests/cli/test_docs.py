@@ -30,7 +30,18 @@ def options() -> Iterator[tuple[str, str]]:
 
 def test_the_commands_are_those_of_this_version() -> None:
     assert list(COMMANDS) == [
-        *("export", "check", "plan", "import", "verify", "rollback", "status", "ledger"),
+        *(
+            "export",
+            "check",
+            "seal",
+            "diff",
+            "plan",
+            "import",
+            "verify",
+            "rollback",
+            "status",
+            "ledger",
+        ),
         *("folders", "doctor", "login", "logout", "providers"),
     ]
 
@@ -69,6 +80,9 @@ def test_every_key_of_a_summary_is_documented(
 
     shown = [
         waystation("check", exported, "--json"),
+        waystation("seal", exported, "--json"),
+        waystation("diff", exported, "--json"),
+        waystation("diff", exported, 1, "--json"),
         waystation("status", exported, "--json"),
         waystation("ledger", exported, "--json"),
         waystation("plan", exported, "--to", "imaps://a@b.example", "--offline", "--json"),

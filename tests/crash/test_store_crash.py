@@ -14,6 +14,7 @@ from store.archive import Archive
 from store.finds import Kind
 from store.rebuild import rebuild
 from tests.store.filling import create, file_of, found_in, mail, put, remote, settle
+from tests.store.independent import complaints
 from waystation.model import FolderState
 from waystation.progress import Silent
 
@@ -118,19 +119,20 @@ def prepared(path: Path) -> Path:
     with create(path) as archive:
         inbox = archive.ensure_folder(("INBOX",), None)
         sent = archive.ensure_folder(("Sent",), None)
-        batch = archive.batch()
-        put(archive, batch, inbox, remote(11), BODIES["INBOX", 1], 1)
-        put(archive, batch, inbox, remote(12), BODIES["INBOX", 2], 1)
-        put(archive, batch, sent, remote(1), BODIES["Sent", 1], 1)
-        batch.commit()
-        settle(archive, inbox)
-        settle(archive, sent)
+        with archive.run("export", "alice", {}):
+            batch = archive.batch()
+            put(archive, batch, inbox, remote(11), BODIES["INBOX", 1], 1)
+            put(archive, batch, inbox, remote(12), BODIES["INBOX", 2], 1)
+            put(archive, batch, sent, remote(1), BODIES["Sent", 1], 1)
+            batch.commit()
+            settle(archive, inbox)
+            settle(archive, sent)
     return path
 
 
 def export(path: Path) -> None:
     """Do what stage one does: flags, renumbering, new messages with twins, tidying."""
-    with Archive.write(path, "export") as archive:
+    with Archive.write(path, "export") as archive, archive.run("export", "alice", {}):
         batch = archive.batch()
         for name in ("INBOX", "Sent"):
             folder = archive.ensure_folder((name,), None)
@@ -207,6 +209,7 @@ def test_a_run_may_end_at_any_step_and_nothing_is_lost_nor_double(
 
         assert held(path) == BODIES, steps
         assert found_in(path) == [], steps
+        assert complaints(path) == [], steps
         files = [file for file in path.glob("maildir/*/*/*") if file.is_file()]
         assert len(files) == len(BODIES), steps
         shutil.rmtree(path)
