@@ -46,6 +46,7 @@ log = logging.getLogger(f"waystation.{__name__}")
 INBOX = Folder(("INBOX",), b"INBOX", None)
 _LINES_A_STEP = 1000
 _MOVES_A_STEP = 500
+_LOW = 2**32 - 1
 
 
 class Pop3Source:
@@ -180,35 +181,40 @@ class Pop3Source:
         Only what has a Message-ID; as many as are archived, all of them with one content.
         """
         folder = self._archive.index.folder(INBOX.name)
-        numbers = self._by_number(uids)
-        if not numbers or folder is None or not self._session.has("TOP"):
+        there = _packed((number, uid) for uid in uids if (number := self._number(uid)) is not None)
+        if not there or folder is None or not self._session.has("TOP"):
             return
         if not self._may_have_strays(folder.id):
             return
-        strays = sorted(
+        strays = _packed(
             (size, uid)
             for size, uid in self._archive.uidls.sizes(folder.id)
             if self._number(uid) is None
         )
-        sizes = {size for size, _ in strays}
-        asked = sorted(
-            (size, number)
-            for number, size in self._session.sizes()
-            if number in numbers and size in sizes
-        )
-        headers = self._session.headers(number for _, number in asked)
+        try:
+            asked = _packed(
+                (size, number)
+                for number, size in self._session.sizes()
+                if _paired(strays, size) is not None and _paired(there, number) is not None
+            )
+        except RefusedError as error:
+            if error.retriable:
+                raise
+            return  # their content will tell
+        headers = self._session.headers(each & _LOW for each in asked)
         found = (each for each in headers if not isinstance(each, NotRetrieved))
         renamed = 0
         for size, same in groupby(found, key=itemgetter(1)):
             by_header: dict[bytes, list[int]] = {}
             for number, _, header in same:
-                by_header.setdefault(sha256(header).digest(), []).append(numbers[number])
+                if (uid := _paired(there, number)) is not None:
+                    by_header.setdefault(sha256(header).digest(), []).append(uid)
             archived = self._by_header(folder.id, strays, size)
-            for digest, there in by_header.items():
+            for digest, here in by_header.items():
                 rows = archived.get(digest, [])
-                if len(there) > len(rows) or len({row.sha256 for row in rows}) > 1:
+                if len(here) > len(rows) or len({row.sha256 for row in rows}) > 1:
                     continue
-                for uid, row in zip(there, rows, strict=False):
+                for uid, row in zip(here, rows, strict=False):
                     known = self._known_again(uid, row)
                     renamed += known.has_new_name
                     yield uid, known
@@ -221,12 +227,14 @@ class Pop3Source:
             )
 
     def _by_header(
-        self, folder_id: int, strays: list[tuple[int, int]], size: int
+        self, folder_id: int, strays: array[int], size: int
     ) -> dict[bytes, list[ArchivedMessage]]:
         """Return the archived messages of a size, by the sha256 of their headers."""
         result: dict[bytes, list[ArchivedMessage]] = {}
-        for _, uid in islice(strays, bisect_left(strays, (size, 0)), None):
-            row = self._archive.index.by_location(folder_id, UIDVALIDITY, uid)
+        if not 0 <= size <= _LOW:
+            return result
+        for each in islice(strays, bisect_left(strays, size << 32), None):
+            row = self._archive.index.by_location(folder_id, UIDVALIDITY, each & _LOW)
             if row is None or row.size != size:
                 break
             if row.message_id is None or row.id in self._taken:
@@ -407,6 +415,21 @@ class _Digest:
 def _doubled(values: array[int]) -> set[int]:
     """Return the values that are there more than once."""
     return {one for one, other in pairwise(sorted(values)) if one == other}
+
+
+def _packed(pairs: Iterable[tuple[int, int]]) -> array[int]:
+    """Return pairs in order, each as one number: many are there, and a tuple takes ten times that.
+
+    Left out is what has a number of more than 32 bits.
+    """
+    fit = (pair for pair in pairs if max(pair) <= _LOW)
+    return array("Q", sorted(one << 32 | other for one, other in fit))
+
+
+def _paired(packed: array[int], one: int) -> int | None:
+    """Return the other number of the first pair that begins with this one."""
+    at = bisect_left(packed, one << 32) if 0 <= one <= _LOW else len(packed)
+    return packed[at] & _LOW if at < len(packed) and packed[at] >> 32 == one else None
 
 
 def _header_in(path: Path) -> bytes:

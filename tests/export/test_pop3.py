@@ -341,12 +341,14 @@ def test_more_messages_with_a_header_than_are_archived_are_read(
     assert contents(stage) == held(server)
 
 
-def test_with_new_names_a_list_that_says_wrong_sizes_costs_only_time(
-    stage: Stage, server: Pop3Server
+@pytest.mark.parametrize("is_refused", [True, False])
+def test_with_new_names_a_list_that_is_wrong_or_refused_costs_only_time(
+    is_refused: bool, stage: Stage, server: Pop3Server
 ) -> None:
     stage.run()
     rename(server)
     server.script.listed_too_many = 7
+    server.script.has_list = not is_refused
     server.commands.clear()
 
     result = stage.run()

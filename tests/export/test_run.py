@@ -629,6 +629,54 @@ def test_a_connection_that_breaks_once_is_mended_by_the_run_itself(
     assert export.discrepancies() == []
 
 
+@pytest.mark.parametrize("code", [b"BYE [UNAVAILABLE] closing down", b"BYE"])
+def test_after_a_goodbye_amid_the_fetch_nothing_durable_is_fetched_again(
+    server: ImapServer, inbox: FakeFolder, stage: Callable[[ImapServer], Stage], code: bytes
+) -> None:
+    server.script.on("FETCH", Answer(code), containing=b"BODY.PEEK[]", first=3, times=1)
+    export = stage(server)
+
+    result = export.run(Options(rate=2))  # two messages a command
+
+    assert (result.new, result.failed, result.is_complete) == (5, 0, True)
+    assert result.fetched == sum(map(len, inbox.bodies))
+    assert export.bodies("INBOX") == by_uid(inbox)
+
+
+def test_uids_that_do_not_ascend_are_archived_each_under_its_own(
+    server: ImapServer, inbox: FakeFolder, stage: Callable[[ImapServer], Stage]
+) -> None:
+    lines = [
+        b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, m.uid, " ".join(m.flags).encode())
+        for number, m in enumerate(reversed(inbox.messages), 1)
+    ]
+    listing = Raw(b"".join(lines) + b"%TAG% OK done\r\n")
+    server.script.on("FETCH", listing, containing=b"1:* (UID FLAGS)")
+    export = stage(server)
+
+    result = export.run()
+
+    assert (result.new, result.failed, result.alarms) == (5, 0, 0)
+    assert export.bodies("INBOX") == by_uid(inbox)
+    again = export.run()
+    assert (again.new, again.vanished, again.flags_changed) == (0, 0, 0)
+
+
+def test_an_esearch_that_nobody_asked_for_is_understood(
+    server: ImapServer, inbox: FakeFolder, stage: Callable[[ImapServer], Stage]
+) -> None:
+    server.script.fetch.only = {3}
+    server.script.fetch.body = Body.NIL
+    found = b'* ESEARCH (TAG "%TAG%") UID ALL 2:3,5\r\n%TAG% OK done\r\n'
+    server.script.on("SEARCH", Raw(found))
+    export = stage(server)
+
+    export.run()
+
+    # Without UID 3 among the answers it would be told as gone.
+    assert export.heard.problems == [("INBOX", 3, "the server lists it and does not send it")]
+
+
 def test_a_line_that_is_dead_for_good_ends_the_run_with_one_sentence(
     server: ImapServer, inbox: FakeFolder, stage: Callable[[ImapServer], Stage]
 ) -> None:

@@ -53,6 +53,7 @@ class Script:
     """Numbers whose RETR is answered with what is no answer."""
     counted_too_many: int = 0
     """By how many STAT is wrong."""
+    has_list: bool = True
     listed_too_many: int = 0
     """By how many octets the answer to LIST is wrong."""
     announced_too_many: int = 0
@@ -187,6 +188,8 @@ class _Connection:
                 if number not in self._script.unlisted
             ]
             self._say("+OK", *lines, ".")
+        elif name == "LIST" and not self._script.has_list:
+            self._say("-ERR there is no LIST here")
         elif name == "LIST" and not rest:
             more = self._script.listed_too_many
             sizes = (f"{number} {len(mail.octets) + more}" for number, mail in enumerate(mails, 1))

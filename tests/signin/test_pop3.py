@@ -235,3 +235,48 @@ def test_dovecot_lets_in_with_a_token_on_two_lines(
     wrong = Given(identity.issue(user="eve@contoso.example"))
     with pytest.raises(SignInError):
         Pop3Session.open(account, wrong, Connection(pop3_dovecot.ca_file))
+
+
+@pytest.mark.server
+def test_dovecot_lets_in_with_a_long_token_on_one_line_as_google_wants_it(
+    pop3_dovecot: Dovecot, identity: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waystation.pop3._ONE_LINE_HOSTS", ("localhost",))
+    account = parse_account(f"pop3s://{USER}@localhost:{pop3_dovecot.pop3s_port}")
+    token = Given(identity.issue(user=USER, audience=OUTLOOK))
+
+    with Pop3Session.open(account, token, Connection(pop3_dovecot.ca_file)) as session:
+        assert session.count() == 0
+
+
+WITHOUT_TLS = """
+ssl = no
+auth_mechanisms = plain apop
+service imap-login {
+  inet_listener imaps {
+    port = 0
+  }
+}
+service pop3-login {
+  inet_listener pop3s {
+    port = 0
+  }
+}
+"""
+
+
+@pytest.mark.server
+@pytest.mark.skipif(not has_pop3(), reason="no Dovecot with POP3 here")
+def test_dovecot_lets_in_by_apop_on_an_open_line(
+    user: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with Dovecot(pop3=True, extra=WITHOUT_TLS) as server:
+        account = parse_account(f"pop3://{user}@localhost:{server.pop3_port}")
+        with Pop3Session.open(account, PASSWORD, OPEN) as session:
+            assert session.count() == 0
+        with pytest.raises(SignInError):
+            Pop3Session.open(account, "wrong", OPEN)
+
+    # One line each time, where PLAIN and USER take two.
+    assert caplog.text.count("C: (struck out)") == 2
