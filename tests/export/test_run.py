@@ -643,25 +643,6 @@ def test_after_a_goodbye_amid_the_fetch_nothing_durable_is_fetched_again(
     assert export.bodies("INBOX") == by_uid(inbox)
 
 
-def test_uids_that_do_not_ascend_are_archived_each_under_its_own(
-    server: ImapServer, inbox: FakeFolder, stage: Callable[[ImapServer], Stage]
-) -> None:
-    lines = [
-        b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, m.uid, " ".join(m.flags).encode())
-        for number, m in enumerate(reversed(inbox.messages), 1)
-    ]
-    listing = Raw(b"".join(lines) + b"%TAG% OK done\r\n")
-    server.script.on("FETCH", listing, containing=b"1:* (UID FLAGS)")
-    export = stage(server)
-
-    result = export.run()
-
-    assert (result.new, result.failed, result.alarms) == (5, 0, 0)
-    assert export.bodies("INBOX") == by_uid(inbox)
-    again = export.run()
-    assert (again.new, again.vanished, again.flags_changed) == (0, 0, 0)
-
-
 def test_an_esearch_that_nobody_asked_for_is_understood(
     server: ImapServer, inbox: FakeFolder, stage: Callable[[ImapServer], Stage]
 ) -> None:
