@@ -35,7 +35,6 @@ class Rows:
 
 def _row(message: ArchivedMessage, targets: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {
-        "id": message.id,
         "folder": message.folder,
         "uidvalidity": message.uidvalidity,
         "uid": message.uid,
@@ -50,6 +49,7 @@ def _row(message: ArchivedMessage, targets: dict[str, dict[str, Any]]) -> dict[s
         "reason": message.reason,
         "path": message.path,
         "last_seen": message.last_seen,
+        "id": message.id,
         "targets": targets,
     }
 
