@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from waystation.cli import (
+    browse,
     check,
     export,
     folders,
@@ -56,6 +57,7 @@ for command in (
     status,
     ledger,
     show,
+    browse,
     folders,
     servers,
     providers,
