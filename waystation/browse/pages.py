@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -78,7 +79,12 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"size": size_text, "time": time_text, "count": count_text}
+        self._templates.filters |= {
+            "count": count_text,
+            "person": person_text,
+            "size": size_text,
+            "time": time_text,
+        }
 
     def answer(self, request: Request) -> Response:
         """Return the answer; whatever goes wrong is told on a page."""
@@ -111,7 +117,7 @@ class Pages:
                     "count": numbers.get(folder.id, 0),
                     "is_gone": folder.last_seen is not None,
                 }
-                for folder in archive.index.folders()
+                for folder in sorted(archive.index.folders(), key=lambda each: each.name != "INBOX")
             ]
             return self._page(
                 request,
@@ -355,6 +361,12 @@ def _saved_as(name: str) -> str:
     return f"attachment; filename=\"{plainer}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
+def person_text(field: str | None) -> str:
+    """Return the name of a sender or of a single recipient without the address."""
+    named = _NAMED.fullmatch(field or "")
+    return named[1].strip() if named else field or "(nobody named)"
+
+
 def size_text(octets: int | None) -> str:
     """Return a size as people read it, in powers of 1,000."""
     if octets is None:
@@ -375,3 +387,6 @@ def time_text(when: datetime | None) -> str:
 def count_text(count: int, noun: str) -> str:
     """Return a number with its noun, which takes an s where there are several."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+_NAMED = re.compile(r'"?([^"<>,@]*[^"<>,@\s][^"<>,@]*)"?\s*<[^<>,]*>')
