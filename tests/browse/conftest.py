@@ -6,17 +6,15 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from werkzeug.test import Client
 
-from tests.browse.support import Elsewhere, shelf
-from waystation.browse.gate import Gate
-from waystation.browse.pages import Pages
+from tests.browse.support import Elsewhere, client_of, shelf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from playwright.sync_api import BrowserContext
+    from werkzeug.test import Client
 
 _FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -32,17 +30,15 @@ def elsewhere() -> Iterator[Elsewhere]:
 
 
 @pytest.fixture(scope="session")
-def path(tmp_path_factory: pytest.TempPathFactory, elsewhere: Elsewhere) -> Path:
+def alice(tmp_path_factory: pytest.TempPathFactory, elsewhere: Elsewhere) -> Path:
     """The archive; no test changes it."""
     return shelf(tmp_path_factory.mktemp("browse") / "alice", elsewhere.url)
 
 
 @pytest.fixture
-def client(path: Path) -> Client:
-    """Asks for pages without a network; every path begins with ``/token``."""
-    gate = Gate("token", Pages(path).answer)
-    gate.hosts = frozenset(("localhost",))
-    return Client(gate)
+def client(alice: Path) -> Client:
+    """Asks for pages of the archive, without a network."""
+    return client_of(alice)
 
 
 @pytest.fixture(scope="session")

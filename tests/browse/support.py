@@ -10,6 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Self
 
 from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.test import Client
 from werkzeug.wrappers import Response
 
 from store.archive import Archive
@@ -170,6 +171,13 @@ def number_of(path: Path, uid: int) -> int:
         message = archive.index.by_location(inbox.id, 1, uid)
         assert message is not None
         return message.id
+
+
+def client_of(path: Path) -> Client:
+    """Return what asks for pages without a network; every path begins with ``/token``."""
+    gate = Gate("token", Pages(path).answer)
+    gate.hosts = frozenset(("localhost",))
+    return Client(gate)
 
 
 @contextmanager

@@ -61,9 +61,9 @@ def watched(chromium: BrowserContext) -> Iterator[Watched]:
 
 
 @pytest.fixture(scope="module")
-def address(path: Path) -> Iterator[str]:
+def address(alice: Path) -> Iterator[str]:
     """Where ``waystation browse`` shows the archive."""
-    command = [sys.executable, "-m", "waystation", "browse", str(path), "--no-open", "--json"]
+    command = [sys.executable, "-m", "waystation", "browse", str(alice), "--no-open", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
@@ -98,9 +98,9 @@ def test_a_person_walks_from_the_list_to_the_search_to_a_message_to_its_file(
 
 
 def test_a_hostile_message_does_nothing(
-    chromium: BrowserContext, address: str, path: Path, elsewhere: Elsewhere
+    chromium: BrowserContext, address: str, alice: Path, elsewhere: Elsewhere
 ) -> None:
-    number = number_of(path, 2)
+    number = number_of(alice, 2)
     with watched(chromium) as person:
         page = person.page
         page.goto(f"{address}message/{number}", wait_until="networkidle")
@@ -137,11 +137,11 @@ def test_on_an_open_page_the_same_mail_does_harm(chromium: BrowserContext) -> No
 
 
 def test_nothing_happens_even_where_the_sanitiser_would_let_everything_through(
-    chromium: BrowserContext, path: Path, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+    chromium: BrowserContext, alice: Path, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "harmless", lambda html, _: Harmless(html, 0, is_cut=False))
-    number = number_of(path, 2)
-    with serving(path) as address, watched(chromium) as person:
+    number = number_of(alice, 2)
+    with serving(alice) as address, watched(chromium) as person:
         page = person.page
         page.goto(f"{address}message/{number}", wait_until="networkidle")
         mail = page.frame_locator("iframe.mail")
@@ -158,20 +158,20 @@ def test_nothing_happens_even_where_the_sanitiser_would_let_everything_through(
 
 
 def test_huge_deep_wrong_and_broken_mail_is_shown(
-    chromium: BrowserContext, address: str, path: Path
+    chromium: BrowserContext, address: str, alice: Path
 ) -> None:
     with watched(chromium) as person:
         page = person.page
-        page.goto(f"{address}message/{number_of(path, 3)}")
+        page.goto(f"{address}message/{number_of(alice, 3)}")
         assert "longer than what is shown" in page.locator("#cut").inner_text()
-        page.goto(f"{address}message/{number_of(path, 4)}")
+        page.goto(f"{address}message/{number_of(alice, 4)}")
         assert "nested beyond reason" in page.locator("main").inner_text()
         assert "at the bottom" in page.frame_locator("iframe.mail").locator("pre").inner_text()
-        page.goto(f"{address}message/{number_of(path, 5)}")
+        page.goto(f"{address}message/{number_of(alice, 5)}")
         body = page.frame_locator("iframe.mail").locator("body").inner_text()
         assert body.startswith("Grüße „an alle“")
         for uid in (6, 7):
-            answer = page.goto(f"{address}message/{number_of(path, uid)}")
+            answer = page.goto(f"{address}message/{number_of(alice, uid)}")
             assert answer is not None
             assert answer.status == 200
 

@@ -30,7 +30,18 @@ def options() -> Iterator[tuple[str, str]]:
 
 def test_the_commands_are_those_of_this_version() -> None:
     assert list(COMMANDS) == [
-        *("export", "check", "plan", "import", "verify", "rollback", "status", "ledger", "show"),
+        *(
+            "export",
+            "check",
+            "plan",
+            "import",
+            "verify",
+            "rollback",
+            "status",
+            "ledger",
+            "show",
+            "browse",
+        ),
         *("folders", "doctor", "login", "logout", "providers"),
     ]
 

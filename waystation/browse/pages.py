@@ -47,16 +47,19 @@ _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
 """Kinds of pictures that can hold no script."""
 _USUAL = ("from", "reply-to", "to", "cc", "bcc", "date")
 
-_RULES = (
-    Rule("/", endpoint="folders"),
-    Rule("/folder/<int:number>", endpoint="folder"),
-    Rule("/search", endpoint="search"),
-    Rule("/message/<int:number>", endpoint="message"),
-    Rule("/message/<int:number>/html", endpoint="html"),
-    Rule("/message/<int:number>/raw", endpoint="raw"),
-    Rule("/message/<int:number>/part/<string:part>", endpoint="part"),
-    Rule("/message/<int:number>/image/<string:part>", endpoint="image"),
-    Rule("/static/<string:name>", endpoint="static"),
+_MAP = Map(
+    (
+        Rule("/", endpoint="folders"),
+        Rule("/folder/<int:number>", endpoint="folder"),
+        Rule("/search", endpoint="search"),
+        Rule("/message/<int:number>", endpoint="message"),
+        Rule("/message/<int:number>/html", endpoint="html"),
+        Rule("/message/<int:number>/raw", endpoint="raw"),
+        Rule("/message/<int:number>/part/<string:part>", endpoint="part"),
+        Rule("/message/<int:number>/image/<string:part>", endpoint="image"),
+        Rule("/static/<string:name>", endpoint="static"),
+    ),
+    strict_slashes=False,
 )
 
 _STATIC = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
@@ -71,7 +74,6 @@ class Pages:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._map = Map(_RULES, strict_slashes=False)
         self._templates = Environment(
             loader=PackageLoader("waystation.browse"),
             autoescape=True,
@@ -89,7 +91,7 @@ class Pages:
     def answer(self, request: Request) -> Response:
         """Return the answer; whatever goes wrong is told on a page."""
         try:
-            endpoint, values = self._map.bind_to_environ(request.environ).match()
+            endpoint, values = _MAP.bind_to_environ(request.environ).match()
             view: Callable[..., Response] = getattr(self, f"_{endpoint}")
             return view(request, **values)
         except HTTPException as error:
