@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from typing import TYPE_CHECKING
 
 from waystation.browse.gate import Gate, new_token
@@ -41,22 +42,23 @@ def serve(archive: Path, port: int, ready: Callable[[str], None]) -> None:
     gate = Gate(new_token(), Pages(archive).answer)
     logging.getLogger("waitress").setLevel(logging.CRITICAL)
     try:
+        listening = socket.create_server((_HOST, port))
+    except OSError as error:
+        raise CannotListenError(port, error.strerror or "it is taken") from None
+    with listening:
+        place = f"{_HOST}:{listening.getsockname()[1]}"
+        gate.hosts = frozenset((place, place.replace(_HOST, "localhost")))
         server = create_server(
             gate,
-            host=_HOST,
-            port=port,
+            sockets=[listening],
             threads=_THREADS,
             ident=None,
             outbuf_high_watermark=_HELD_BACK,
             max_request_header_size=32 * 1024,
             max_request_body_size=1024,
         )
-    except OSError as error:
-        raise CannotListenError(port, error.strerror or "it is taken") from None
-    try:
-        place = f"{_HOST}:{server.effective_port}"
-        gate.hosts = frozenset((place, f"localhost:{server.effective_port}"))
-        ready(f"http://{place}/{gate.token}/")
-        server.run()
-    finally:
-        server.close()
+        try:
+            ready(f"http://{place}/{gate.token}/")
+            server.run()
+        finally:
+            server.close()
