@@ -34,7 +34,8 @@ class Part:
     """A leaf of a message, or a message that is a part of it."""
 
     number: str
-    """Such as ``2.1``, counted as IMAP counts sections (RFC 9051 section 6.4.5)."""
+    """Such as ``2.1``, counted as IMAP counts sections (RFC 9051 section 6.4.5); with ``0`` at its
+    end the text of a multipart whose parts never begin. No two parts have the same."""
     media_type: str
     """In lower case; ``text/plain`` where none is said. A multipart whose parts never begin counts
     as ``text/plain`` too."""
@@ -237,7 +238,7 @@ class _Message:
             number = self._next_number(is_multipart=True)
             # What has no parts is no alternative of anything.
             path = (*(multipart.subtype for multipart in self._multiparts), "mixed")
-            own = number if self._multiparts else _joined_number(number, 1)
+            own = _joined_number(number, 0)
             text = Part(own, "text/plain", "", "", "", "", "", path, self._depth)
             preamble = _Preamble(partial(self._taker.part, text))
             self._multiparts.append(_Multipart(b"--" + fields.boundary, subtype, number, preamble))

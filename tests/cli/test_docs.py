@@ -82,6 +82,7 @@ def test_every_key_of_a_summary_is_documented(
         waystation("check", exported, "--json"),
         waystation("status", exported, "--json"),
         waystation("ledger", exported, "--json"),
+        waystation("show", exported, "1", "--json"),
         waystation("plan", exported, "--to", "imaps://a@b.example", "--offline", "--json"),
         waystation("doctor", old.name, *old.secret, "--json"),
     ]

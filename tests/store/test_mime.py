@@ -126,8 +126,8 @@ def test_who_wants_no_content_is_still_told_of_every_part() -> None:
 def test_a_multipart_whose_parts_never_begin_is_a_text() -> None:
     kept = read(b"Content-Type: multipart/alternative; boundary=b\n\nthe text\n--other\n")
 
-    assert kept.shape == [("1", "text/plain")]
-    assert kept.contents["1"] == b"the text\n--other\n"
+    assert kept.shape == [("0", "text/plain")]
+    assert kept.contents["0"] == b"the text\n--other\n"
     assert not kept.parts[0].is_alternative
 
 
@@ -137,9 +137,9 @@ def test_a_long_text_in_front_of_the_first_part_is_taken_back() -> None:
 
     kept = read(head + front + b"--b\n\nthe part\n--b--\n")
 
-    assert kept.discarded == ["1"]
+    assert kept.discarded == ["0"]
     assert kept.closed == ["1"]
-    assert [part.number for part in kept.parts] == ["1", "1"]
+    assert [part.number for part in kept.parts] == ["0", "1"]
 
 
 def test_a_message_of_any_size_takes_little_memory() -> None:
