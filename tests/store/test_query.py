@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -26,7 +27,6 @@ from store.query import (
     parse,
     terms,
 )
-from waystation.errors import UsageError
 
 NOW = datetime(2024, 5, 15, 10, 30, tzinfo=UTC)
 DAY = 86_400
@@ -148,15 +148,28 @@ def test_what_is_not_to_be_there_is_no_term_to_show() -> None:
 
 PIECES = st.sampled_from(
     ["(", ")", '"', "-", "*", ":", " ", "OR", "AND", "NOT", "from:", "is:", "is:read", "a", "NEAR(",
-     "^", "+", "{", "}", "'", ";", "--", "\0", "\ud800", "before:", "2024", "@", "\u201c", "é", "日本"]
+     "^", "+", "{", "}", "'", ";", "--", "\0", "\ud800", "before:", "2024", "@", "\u201c", "é",
+     "日本"]
 )  # fmt: skip
 
 
 @given(st.one_of(st.text(max_size=80), st.lists(PIECES, max_size=25).map("".join)))
 def test_any_text_is_a_query_or_a_clear_error(text: str) -> None:
+    with suppress(QueryError):
+        parse(text, NOW)
+
+
+@given(st.lists(PIECES, min_size=1, max_size=25).map("".join))
+def test_an_error_is_one_line_and_points_into_the_query(text: str) -> None:
+    caught = wrong(text)
+    if caught is not None:
+        assert 0 <= caught.at <= len(text)
+        assert str(caught).isprintable()
+
+
+def wrong(text: str) -> QueryError | None:
     try:
         parse(text, NOW)
-    except UsageError as error:
-        assert isinstance(error, QueryError)
-        assert 0 <= error.at <= len(text)
-        assert str(error).isprintable()
+    except QueryError as error:
+        return error
+    return None
