@@ -7,6 +7,7 @@ strings within quotation marks of a full-text expression; nothing of it becomes 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from json import dumps as _json
 from typing import TYPE_CHECKING
 
 from store.fulltext import bounds_of
@@ -27,7 +28,7 @@ from store.query import (
     Words,
 )
 from store.words import spaced
-from waystation.model import split_name
+from waystation.model import SYSTEM_FLAGS, split_name
 from waystation.selection import Selection, choose
 
 if TYPE_CHECKING:
@@ -197,11 +198,13 @@ class _Rows:
                 least = None if above is None else above + 1
                 return self._between("m.size", least, below)
             case Flag(name):
+                if name in SYSTEM_FLAGS:  # which the index spells in one way
+                    return f"(instr(m.flags, {self._value(_json(name))}) > 0)"
                 # Flags have no case (RFC 3501 section 2.3.2).
                 column = "m.flags" if name.startswith("\\") else "m.keywords"
                 return (
-                    f"EXISTS (SELECT 1 FROM json_each({column})"
-                    f" WHERE lower(value) = lower({self._value(name)}))"
+                    f"({column} != '[]' AND EXISTS (SELECT 1 FROM json_each({column})"
+                    f" WHERE lower(value) = lower({self._value(name)})))"
                 )
             case MessageId(text):
                 bare, whole = self._value(text), self._value(f"<{text}>")
