@@ -31,6 +31,7 @@ def options() -> Iterator[tuple[str, str]]:
 def test_the_commands_are_those_of_this_version() -> None:
     assert list(COMMANDS) == [
         *("export", "check", "plan", "import", "verify", "rollback", "status", "ledger"),
+        *("search", "extract"),
         *("folders", "doctor", "login", "logout", "providers"),
     ]
 
@@ -71,6 +72,8 @@ def test_every_key_of_a_summary_is_documented(
         waystation("check", exported, "--json"),
         waystation("status", exported, "--json"),
         waystation("ledger", exported, "--json"),
+        waystation("search", exported, "number", "--json"),
+        waystation("extract", exported, exported / ".." / "out", "--format", "eml", "--json"),
         waystation("plan", exported, "--to", "imaps://a@b.example", "--offline", "--json"),
         waystation("doctor", old.name, *old.secret, "--json"),
     ]
