@@ -126,9 +126,10 @@ def measured(path: Path, rounds: int) -> Iterator[tuple[str, list[str]]]:
         fulltext.update(archive, Silent())
         yield "update that finds nothing new", [f"{(time.monotonic() - began) * 1000:.1f} ms"]
         with search.opened(archive) as searching:
-            yield "50 newest, and how many more up to 1,000 (ms: p50, max)", [
-                _line(searching, name, query, rounds) for name, query in QUERIES.items()
-            ]
+            yield (
+                "50 newest, and how many more up to 1,000 (ms: p50, max)",
+                [_line(searching, name, query, rounds) for name, query in QUERIES.items()],
+            )
 
 
 def _line(searching: Search, name: str, text: str, rounds: int) -> str:
