@@ -143,7 +143,8 @@ def _line(searching: Search, name: str, text: str, rounds: int) -> str:
         more = searching.count(query, 1050) if found == 50 else found
         times.append((time.perf_counter() - began) * 1000)
         busy.append((time.process_time() - before) * 1000)
+    middle, cpu = statistics.median(times), statistics.median(busy)
     return (
-        f"{name:26} {statistics.median(times):7.1f} {max(times):7.1f} {statistics.median(busy):7.1f}"
+        f"{name:26} {middle:7.1f} {max(times):7.1f} {cpu:7.1f}"
         f"   {found} of {'more than 1,000' if more == 1050 else more}"
     )

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import unicodedata
+from array import array
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
@@ -52,6 +53,7 @@ _LOCK = ".waystation-extract.lock"
 _LONGEST_MARK = 16 * 1024 * 1024
 _BLOCK = 1024 * 1024
 _PAGE = 500
+_ALL = 1 << 62
 _BATCH_OCTETS = 64_000_000
 _LONGEST_SUBJECT = 60
 _LONGEST_OCTETS = 150
@@ -128,14 +130,13 @@ def extract(
         known.query = written
         _write_mark(inside, known)
         extraction = _Extraction(archive, inside, known, done, progress)
-        found = [(folder, number) for folder, number, _ in searching.located(query)]
-        progress.expect(len(found))
+        progress.expect(searching.count(query, _ALL))
         folders = {folder.id: folder for folder in archive.index.folders()}
         if form is Format.MAILDIR and query == EVERYTHING:
             for folder in folders.values():
                 extraction.make(folder)
-        for folder_id, group in groupby(found, key=lambda pair: pair[0]):
-            ids = [number for _, number in group]
+        for folder_id, group in groupby(searching.located(query), key=lambda pair: pair[0]):
+            ids = array("q", (number for _, number in group))
             progress.folder(folders[folder_id].name, len(ids))
             done.folders += 1
             if form is Format.MBOX:
@@ -190,7 +191,7 @@ class _Extraction:
         maildir.make()
         return maildir
 
-    def as_files(self, folder: ArchivedFolder, ids: list[int], *, is_maildir: bool) -> None:
+    def as_files(self, folder: ArchivedFolder, ids: array[int], *, is_maildir: bool) -> None:
         """Write the messages of a folder as files of their own, in batches made durable at once."""
         if is_maildir:
             maildir = self.make(folder)
@@ -232,7 +233,7 @@ class _Extraction:
                 batch, size = [], 0
         self._finish(batch, directory)
 
-    def as_mbox(self, folder: ArchivedFolder, ids: list[int]) -> None:
+    def as_mbox(self, folder: ArchivedFolder, ids: array[int]) -> None:
         """Write the messages of a folder as one file."""
         relative = f"{_relative(folder)}.mbox"
         if relative.lower() in self._directories:  # no folder's name has a tilde
@@ -266,7 +267,7 @@ class _Extraction:
         self._mark.files[relative] = {"sha256": sha256, "content": said}
         _write_mark(self._root, self._mark)
 
-    def _write_mbox(self, part: Path, ids: list[int]) -> tuple[str, bool]:
+    def _write_mbox(self, part: Path, ids: array[int]) -> tuple[str, bool]:
         """Write an mbox file; return its sha256, and whether it has all messages."""
         hashed = hashlib.sha256()
         failed = self._done.failed
@@ -297,10 +298,12 @@ class _Extraction:
             os.fsync(file.fileno())
         return hashed.hexdigest(), failed == self._done.failed
 
-    def _messages(self, ids: list[int]) -> Iterator[tuple[ArchivedMessage, str | None, str | None]]:
+    def _messages(
+        self, ids: array[int]
+    ) -> Iterator[tuple[ArchivedMessage, str | None, str | None]]:
         """Yield messages with sender and subject, in order."""
         for start in range(0, len(ids), _PAGE):
-            page = ids[start : start + _PAGE]
+            page = list(ids[start : start + _PAGE])
             said = {
                 number: (sender, subject)
                 for number, sender, subject in self._archive.database.rows(
@@ -353,8 +356,10 @@ class _Extraction:
 
     def _source(self, message: ArchivedMessage) -> BinaryIO | None:
         path = self._archive.find(message)
+        if path is None or not is_within(self._archive.path, message.path or ""):
+            return None
         try:
-            return None if path is None else os.fdopen(os.open(path, READ), "rb")
+            return os.fdopen(os.open(path, READ), "rb")
         except OSError:
             return None
 

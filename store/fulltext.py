@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from store.archive import INDEX
 from store.lock import Lock
-from store.maildir import READ
+from store.maildir import READ, is_within
 from store.words import Content, content_of, spaced
 from waystation.errors import ArchiveLockedError, StorageError
 
@@ -305,7 +305,7 @@ def _take_in(
         batch.places.append((message.id, message.folder_id, key))
         octets += message.size or 0
         if key not in batch.contents and _document(database, key) is None:
-            content = _read(archive, message)
+            content = read(archive, message)
             is_read = content is not None
             done.read += 1
             done.unreadable += not is_read
@@ -376,9 +376,10 @@ def _storable(text: str) -> str:
     return spaced(text).replace("\0", " ").encode("utf-8", "replace").decode()
 
 
-def _read(archive: Archive, message: ArchivedMessage) -> Content | None:
+def read(archive: Archive, message: ArchivedMessage) -> Content | None:
+    """Return what a message's file says, or None where it cannot be read."""
     path = archive.find(message)
-    if path is None:
+    if path is None or not is_within(archive.path, message.path or ""):
         return None
     try:
         with os.fdopen(os.open(path, READ), "rb") as file:

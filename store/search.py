@@ -18,7 +18,6 @@ from store import fulltext
 from store.archive import INDEX
 from store.matching import Match, asks_for_all, match, needs_words
 from store.query import Query, terms
-from store.words import content_of
 from waystation.errors import IndexDamagedError, StorageError
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 Order = Literal["newest", "relevance"]
 
 _PAGE = 100
-_ALIKE = 200
 _LONGEST_SNIPPET = 160
 _SNIPPET_FROM = 64 * 1024
 _WEIGHTS = "1.0, 5.0, 3.0, 3.0, 2.0"
@@ -100,9 +98,8 @@ class Search:
         Raises:
             NoWordsError: the words are not built.
         """
-        made, found = self._matching(query, before, order)
+        found = self._found(query, before, order)
         ids = found if limit is None else islice(found, limit)
-        del made
         while page := list(islice(ids, _PAGE)):
             yield from self._facts(page)
 
@@ -113,14 +110,15 @@ class Search:
         sql = f"SELECT count(*) FROM (SELECT 1 FROM {source} LIMIT :most)"
         return int(self._database.execute(sql, values).fetchone()[0])
 
-    def located(self, query: Query) -> Iterator[tuple[int, int, int]]:
-        """Yield folder id, message id and size of what matches, by folder and location."""
+    def located(self, query: Query) -> Iterator[tuple[int, int]]:
+        """Yield folder id and message id of what matches, by folder and location."""
         source, made = self._source(query, with_rows=True)
-        yield from self._database.execute(
-            f"SELECT m.folder_id, m.id, coalesce(m.size, 0) FROM {source}"
-            " ORDER BY m.folder_id, m.uidvalidity, m.uid",
+        # Not "yield from": see ``store.database.Database.rows``.
+        for folder_id, message_id in self._database.execute(
+            f"SELECT m.folder_id, m.id FROM {source} ORDER BY m.folder_id, m.uidvalidity, m.uid",
             made.values,
-        )
+        ):
+            yield folder_id, message_id
 
     def unmatched(self, query: Query) -> list[str]:
         """Return the folders that a query names and that there are not."""
@@ -170,16 +168,14 @@ class Search:
             tables = f"places AS p{joined}"
         return f"{tables} WHERE {' AND '.join(conditions) or '1'}"
 
-    def _matching(
-        self, query: Query, before: str | None, order: Order
-    ) -> tuple[Match, Iterator[tuple[int, str]]]:
+    def _found(self, query: Query, before: str | None, order: Order) -> Iterator[tuple[int, str]]:
         """Return ids and cursors of what matches, in order."""
         made = self._match(query)
         if not self.has_words or asks_for_all(query):
-            return made, self._by_rows(query, made, before)
+            return self._by_rows(query, made, before)
         if made.words is not None and order == "relevance":
-            return made, self._by_relevance(query, made)
-        return made, self._by_places(query, made, before)
+            return self._by_relevance(query, made)
+        return self._by_places(query, made, before)
 
     def _by_rows(self, query: Query, made: Match, before: str | None) -> Iterator[tuple[int, str]]:
         source = self._from(query, made, with_rows=True)
@@ -251,14 +247,8 @@ def snippet(archive: Archive, hit: Hit, query: Query) -> str:
 
     Without such a word, its beginning; empty where the file cannot be read.
     """
-    path = archive.find(hit.message)
-    if path is None:
-        return ""
-    try:
-        with path.open("rb") as file:
-            body = content_of(file).body[:_SNIPPET_FROM]
-    except OSError:
-        return ""
+    content = fulltext.read(archive, hit.message)
+    body = content.body[:_SNIPPET_FROM] if content is not None else ""
     return around(body, [word.text for word in terms(query) if word.column in (None, "body")])
 
 

@@ -115,3 +115,14 @@ def test_the_guide_to_office_365_has_each_command_that_a_refusal_names() -> None
 
     for command in ("New-ServicePrincipal", "Add-MailboxPermission", "Set-CASMailbox"):
         assert command in text
+
+
+def test_the_cookbook_names_only_commands_and_options_that_there_are() -> None:
+    text = (ROOT / "docs" / "cookbook.md").read_text("utf-8")
+
+    for command, rest in re.findall(r"^(?:.*&& )?waystation (\w+)(.*)", text, re.MULTILINE):
+        if command in COMMANDS:
+            known = {option for name, option in options() if name == command}
+            assert set(re.findall(r"(?<![\w-])--[a-z-]+", rest.partition("#")[0])) <= known
+    commands = re.findall(r"^(?:.*&& )?waystation (\w+)", text, re.MULTILINE)
+    assert {"search", "extract", "check"} <= set(commands)

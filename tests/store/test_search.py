@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -216,7 +219,7 @@ def test_nothing_that_is_typed_becomes_a_wrong_question_to_the_database(
         query = parse(text, NOW)
         ids = {hit.message.id for hit in searching.hits(query)}
         assert searching.count(query, 100) == len(ids)
-        assert {number for _, number, _ in searching.located(query)} == ids
+        assert {number for _, number in searching.located(query)} == ids
 
 
 @given(
@@ -312,6 +315,56 @@ def test_a_build_that_was_interrupted_goes_on_where_it_was(
     assert len(so_far) == 4
     assert rest.messages == 3
     assert found(path, "engine") == [6, 1, 4]
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from store import fulltext
+from store.archive import Archive
+from waystation.progress import Silent
+
+class Dying(Silent):
+    left = 3
+
+    def advance(self, messages, size):
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+fulltext._BATCH = 1
+with Archive.read(Path(sys.argv[1])) as archive:
+    fulltext.update(archive, Dying())
+"""
+
+
+def test_a_build_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "archive"
+    sample(path).close()
+    killed = subprocess.run([sys.executable, "-c", DYING, path], check=False)
+
+    with Archive.read(path) as archive:
+        rest = fulltext.update(archive, SILENT)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert rest.messages == 4
+    assert found(path, "engine") == [6, 1, 4]
+
+
+def test_who_reads_while_somebody_builds_sees_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "archive"
+    with sample(path) as archive:
+        fulltext.update(archive, SILENT)
+        with Archive.read(path) as other, search.opened(other) as reading:
+            hits = reading.hits(parse("engine", NOW))
+            first = next(hits)
+            inbox = archive.ensure_folder(("INBOX",), None)
+            add(archive, inbox, remote(9, internaldate=days(9)), letter("\nengine\n"))
+            fulltext.update(archive, SILENT)
+            rest = [hit.message.id for hit in hits]
+
+    assert [first.message.id, *rest] == [6, 1, 4]
+    assert found(path, "engine") == [8, 6, 1, 4]
 
 
 def test_two_do_not_build_at_once_and_the_second_says_what_is_missing(tmp_path: Path) -> None:
