@@ -114,7 +114,7 @@ class Search:
         """Yield folder id and message id of what matches, by folder and location."""
         source, made = self._source(query, with_rows=True)
         # Not "yield from": see ``store.database.Database.rows``.
-        for folder_id, message_id in self._database.execute(
+        for folder_id, message_id in self._database.execute(  # noqa: UP028
             f"SELECT m.folder_id, m.id FROM {source} ORDER BY m.folder_id, m.uidvalidity, m.uid",
             made.values,
         ):
