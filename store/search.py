@@ -69,7 +69,10 @@ def opened(archive: Archive) -> Iterator[Search]:
     except sqlite3.OperationalError as error:
         raise StorageError(path, str(error)) from None
     except sqlite3.DatabaseError as error:
-        raise IndexDamagedError(path, str(error)) from None
+        if not path.is_file():
+            raise IndexDamagedError(archive.path / INDEX, str(error)) from None
+        why = f"it is damaged ({error}); 'waystation search --rebuild' builds it anew"
+        raise StorageError(path, why) from None
 
 
 class Search:

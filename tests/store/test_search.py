@@ -400,6 +400,22 @@ def test_a_broken_search_index_is_made_again(tmp_path: Path, damage: str) -> Non
     assert found(path, "engine") == [6, 1, 4]
 
 
+def test_damage_that_a_question_meets_is_told_with_the_mend(tmp_path: Path) -> None:
+    path = tmp_path / "archive"
+    with sample(path) as archive:
+        fulltext.update(archive, SILENT)
+        words = path / "search.sqlite"
+        with words.open("r+b") as file:
+            file.seek(words.stat().st_size // 2)
+            file.write(b"\xff" * (words.stat().st_size // 2))
+
+        with pytest.raises(StorageError, match="--rebuild"):
+            found(path, "engine")
+        fulltext.update(archive, SILENT, anew=True)
+
+    assert found(path, "engine") == [6, 1, 4]
+
+
 def test_where_the_archive_cannot_be_written_the_words_lie_in_the_users_cache(
     tmp_path: Path, read_only: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
