@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from store.archive import Archive
+from store.fulltext import update
 from store.listing import in_folder
 from tests.browse.support import FILE, PNG, client_of, number_of, shelf
-from tests.store.filling import add, create, remote
+from tests.store.filling import add, create, mail, put, remote
 from waystation.browse.mail import harmless
+from waystation.progress import Silent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,6 +157,44 @@ def test_any_query_is_answered(client: Client, query: str) -> None:
     assert client.get("/token/search", query_string={"q": query}).status_code == 200
 
 
+def test_a_search_takes_the_words_where_they_are_built(tmp_path: Path) -> None:
+    place = shelf(tmp_path / "built")
+    pages = client_of(place)
+    before = pages.get("/token/search?q=liegt").text
+    rows = pages.get("/token/search?q=subject:bericht").text
+    with Archive.read(place) as archive:
+        update(archive, Silent())
+    after = pages.get("/token/search?q=liegt").text
+
+    assert "waystation search" in before
+    assert "Nothing matches." in before
+    assert "Nothing matches." in rows
+    assert "Bericht für März" in after
+    assert "waystation search" not in after
+    assert "Bericht für März" in pages.get("/token/search?q=from:asa+before:2025").text
+    assert "makes no sense" in pages.get('/token/search?q="open').text
+
+
+def test_pages_of_what_was_found_tell_each_message_once(tmp_path: Path) -> None:
+    with create(tmp_path / "a") as archive:
+        inbox = archive.ensure_folder(("INBOX",), None)
+        batch = archive.batch()
+        for uid in range(1, 121):
+            put(archive, batch, inbox, remote(uid), mail(uid))
+        batch.commit()
+        update(archive, Silent())
+    pages = client_of(tmp_path / "a")
+    seen: list[str] = []
+    there: str | None = "/token/search?q=number"
+    while there is not None:
+        text = pages.get(there).text
+        seen += re.findall(r'/message/(\d+)"', text)
+        more = re.search(r'rel="next" href="([^"]+)"', text)
+        there = html.unescape(more[1]) if more else None
+
+    assert len(seen) == len(set(seen)) == 120
+
+
 def test_a_message_that_is_not_archived_shows_why(client: Client, alice: Path) -> None:
     with Archive.read(alice) as archive:
         failed = next(archive.index.messages("failed"))
@@ -215,6 +256,6 @@ def test_what_is_left_of_html_is_harmless() -> None:
 
 @pytest.mark.parametrize("unit", ["<div>", "<b><p>", "<font color={}>", "<a href={}>", "<x{}>"])
 def test_html_that_is_nested_beyond_reason_is_not_tried(unit: str) -> None:
-    html = "".join(unit.format(number) for number in range(1000))
+    text = "".join(unit.format(number) for number in range(1000))
 
-    assert harmless(html, lambda _: None) is None
+    assert harmless(text, lambda _: None) is None
