@@ -14,8 +14,8 @@ from collections import Counter, defaultdict
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from importer.mime import fields_of
 from store.headers import LONGEST_HEAD, decoded
+from store.mime import fields_of
 from waystation.errors import plain
 
 if TYPE_CHECKING:

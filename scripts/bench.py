@@ -7,7 +7,8 @@ Each figure is told only after what arrived was counted. No figure is asserted.
 Parts: `export` (a mailbox of 20,000, in one folder and in many, beside mbsync), `again` (a run
 that finds nothing new), `import` (into a second mailbox, beside mbsync), `check` (beside
 sha256sum), `memory` (a message of 200 MB; 200,000 messages in the index), `pop3` (stage one by
-POP3, beside mpop and getmail where they are installed).
+POP3, beside mpop and getmail where they are installed), `search` (200,000 messages: the index of
+their words, and questions; in this process, no server).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scripts import bench_search
 from tests import corpus
 from tests.compare import differences, snapshot
 from tests.servers.dovecot import HOST, PASSWORD, Dovecot, has_pop3, is_available
@@ -407,6 +409,21 @@ class Bench:
         notes = [f"{cell.name}: {_change(cell.rss, cells[0].rss)}" for cell in cells[1:]]
         self._add(Table("memory: export by POP3, no TLS", cells, notes))
 
+    def search(self) -> None:
+        """The words of many messages: how fast they are read, their size, what questions take."""
+        archive = self.work / "search"
+        count = self.sizes.many
+        octets = bench_search.fill(archive, count)
+        print(f"\nsearch: {count:,} messages, {octets / 1e6:.0f} MB", flush=True)
+        cells = []
+        for title, lines in bench_search.measured(archive, self.sizes.starts):
+            print(f"  {title}", *lines, sep="\n    ", flush=True)
+            cells += [f"{title.partition(' ')[0]} {line}" for line in lines]
+        start = Cell("waystation search, process start included")
+        for _ in range(self.sizes.starts):
+            self._measure(start, *WAYSTATION, "search", str(archive), "w3000", "--limit", "50")
+        self._add(Table(f"search: {count:,} messages, the whole command", [start], cells))
+
     # What the parts are made of
 
     def _fill(self, user: str, folders: int) -> int:
@@ -691,7 +708,7 @@ def _machine() -> dict[str, str | int | None]:
 def main() -> int:
     words = (__doc__ or "").splitlines()
     parser = argparse.ArgumentParser(prog="scripts/bench", description=words[0])
-    names = ("export", "again", "import", "check", "memory", "pop3")
+    names = ("export", "again", "import", "check", "memory", "pop3", "search")
     parser.add_argument("--quick", action="store_true", help="fewer messages, fewer runs")
     parser.add_argument("--only", choices=names, action="append", help="this part; may be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
@@ -722,6 +739,7 @@ def main() -> int:
             "check": bench.check,
             "memory": bench.memory,
             "pop3": bench.pop3,
+            "search": bench.search,
         }
         for name in options.only or names:
             parts[name]()

@@ -92,3 +92,24 @@ install_dovecot() {
         apt-get install -qq -y --no-install-recommends dovecot-imapd dovecot-pop3d \
             </dev/null >/dev/null
 }
+
+# Install Debian's Chromium for the tests that look through an archive, or say why not.
+prepare_chromium() {
+    if command -v chromium >/dev/null; then
+        return
+    fi
+    how="apt-get install --no-install-recommends chromium"
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        say "installing Chromium for the tests with a real browser"
+        if (install_chromium) && command -v chromium >/dev/null; then
+            return
+        fi
+    fi
+    say "no Chromium here: leaving out the tests with a real browser (Debian: $how)"
+}
+
+install_chromium() {
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq </dev/null >/dev/null &&
+        apt-get install -qq -y --no-install-recommends chromium </dev/null >/dev/null
+}

@@ -112,6 +112,18 @@ def decoded(raw: bytes) -> str:
     return _ENCODED_WORDS.sub(_decoded_words, text) if "=?" in text else text
 
 
+def all_fields(head: bytes) -> list[tuple[str, str]]:
+    """Return name and value of every field of a header, in order, as people read them.
+
+    Values are unfolded and decoded, on one line, and as long as they are; lines that are no field
+    are passed over.
+    """
+    block = b"\n" + head[: header_end(head)]
+    return [
+        (name.decode("ascii"), _clean(decoded(value))) for name, value in _ANY_FIELD.findall(block)
+    ]
+
+
 def codec_of(charset: str) -> str | None:
     """Return Python's name for a charset as mail means it, or None when it is unknown."""
     try:
@@ -165,10 +177,14 @@ def _not_utf_8(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def _one_line(text: str) -> str | None:
+def _clean(text: str) -> str:
     if not text.isprintable():
         text = _UNFIT.sub("\ufffd", _BREAKING.sub(" ", text))
-    text = text.strip()
+    return text.strip()
+
+
+def _one_line(text: str) -> str | None:
+    text = _clean(text)
     return (text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE].rstrip()) or None
 
 
@@ -221,6 +237,8 @@ _FIELD = re.compile(
     rb"([^\r\n]*(?:" + _END + rb"[ \t][^\r\n]*)*)",
     re.IGNORECASE,
 )
+
+_ANY_FIELD = re.compile(rb"[\r\n]([!-9;-~]+)[ \t]*:([^\r\n]*(?:" + _END + rb"[ \t][^\r\n]*)*)")
 
 _RECEIVED = re.compile(
     rb"[\r\n]received[ \t]*:([^\r\n]*(?:" + _END + rb"[ \t][^\r\n]*)*)", re.IGNORECASE

@@ -74,6 +74,13 @@ def findings(db: Database) -> None:
     db.conn.execute(FINDINGS_BY_RUN)
 
 
+@migrations()
+def views(db: Database) -> None:
+    """The same again for people with a tool for SQLite: names in place of numbers, sums."""
+    for statement in (MAIL, LEDGER, FOLDER_TOTALS, BY_YEAR, BY_SENDER):
+        db.conn.execute(statement)
+
+
 FOLDERS = """
 CREATE TABLE folders (
     id INTEGER PRIMARY KEY,
@@ -291,4 +298,57 @@ CREATE TABLE findings (
 
 FINDINGS_BY_RUN = """
 CREATE INDEX findings_by_run ON findings (run_id, folder, uidvalidity, uid)
+""".strip()
+
+MAIL = """
+CREATE VIEW mail AS
+SELECT m.id, f.name AS folder, datetime(m.received, 'unixepoch') AS received, m.sender,
+    m.recipients, m.subject, m.size,
+    instr(m.flags, '"\\\\Seen"') > 0 AS is_read, instr(m.flags, '"\\\\Flagged"') > 0 AS is_flagged,
+    m.flags, m.keywords, m.message_id, m.internaldate, m.uidvalidity, m.uid,
+    f.directory || '/' || m.file AS path, m.sha256, m.last_seen
+FROM messages AS m JOIN folders AS f ON f.id = m.folder_id
+WHERE m.state = 'archived'
+""".strip()
+
+LEDGER = """
+CREATE VIEW ledger AS
+SELECT m.id, f.name AS folder, m.uidvalidity, m.uid, m.state, m.reason, m.last_seen,
+    g.name AS target,
+    CASE WHEN g.id IS NOT NULL THEN coalesce(t.state, 'pending') END AS target_state,
+    coalesce(t.folder, p.name) AS target_folder, t.uid AS target_uid, t.reply, t.changed_at
+FROM messages AS m JOIN folders AS f ON f.id = m.folder_id
+    LEFT JOIN targets AS g ON m.state = 'archived'
+    LEFT JOIN transfers AS t ON t.message_id = m.id AND t.target_id = g.id
+    LEFT JOIN target_folders AS p ON p.folder_id = m.folder_id AND p.target_id = g.id
+""".strip()
+
+FOLDER_TOTALS = """
+CREATE VIEW folder_totals AS
+SELECT f.name AS folder, count(*) FILTER (WHERE m.state = 'archived') AS archived,
+    count(*) FILTER (WHERE m.state = 'skipped') AS skipped,
+    count(*) FILTER (WHERE m.state = 'failed') AS failed,
+    count(*) FILTER (WHERE m.last_seen IS NOT NULL) AS vanished,
+    coalesce(sum(m.size) FILTER (WHERE m.state = 'archived'), 0) AS octets,
+    datetime(min(m.received), 'unixepoch') AS oldest,
+    datetime(max(m.received), 'unixepoch') AS newest
+FROM folders AS f LEFT JOIN messages AS m ON m.folder_id = f.id
+GROUP BY f.id
+""".strip()
+
+BY_YEAR = """
+CREATE VIEW by_year AS
+SELECT strftime('%Y', received, 'unixepoch') AS year, count(*) AS messages, sum(size) AS octets
+FROM messages
+WHERE state = 'archived'
+GROUP BY 1
+""".strip()
+
+BY_SENDER = """
+CREATE VIEW by_sender AS
+SELECT lower(trim(substr(sender, instr(sender, '<') + 1), '<> ')) AS address, count(*) AS messages,
+    sum(size) AS octets, datetime(max(received), 'unixepoch') AS newest
+FROM messages
+WHERE state = 'archived' AND sender IS NOT NULL
+GROUP BY 1
 """.strip()

@@ -30,18 +30,8 @@ def options() -> Iterator[tuple[str, str]]:
 
 def test_the_commands_are_those_of_this_version() -> None:
     assert list(COMMANDS) == [
-        *(
-            "export",
-            "check",
-            "seal",
-            "diff",
-            "plan",
-            "import",
-            "verify",
-            "rollback",
-            "status",
-            "ledger",
-        ),
+        *("export", "check", "seal", "diff", "plan", "import", "verify", "rollback", "status"),
+        *("ledger", "search", "show", "browse", "extract"),
         *("folders", "doctor", "login", "logout", "providers"),
     ]
 
@@ -85,6 +75,9 @@ def test_every_key_of_a_summary_is_documented(
         waystation("diff", exported, 1, "--json"),
         waystation("status", exported, "--json"),
         waystation("ledger", exported, "--json"),
+        waystation("show", exported, "1", "--json"),
+        waystation("search", exported, "number", "--json"),
+        waystation("extract", exported, exported / ".." / "out", "--format", "eml", "--json"),
         waystation("plan", exported, "--to", "imaps://a@b.example", "--offline", "--json"),
         waystation("doctor", old.name, *old.secret, "--json"),
         waystation("verify", exported, *old.secret, "--all", "--json"),
@@ -127,3 +120,14 @@ def test_the_guide_to_office_365_has_each_command_that_a_refusal_names() -> None
 
     for command in ("New-ServicePrincipal", "Add-MailboxPermission", "Set-CASMailbox"):
         assert command in text
+
+
+def test_the_cookbook_names_only_commands_and_options_that_there_are() -> None:
+    text = (ROOT / "docs" / "cookbook.md").read_text("utf-8")
+
+    for command, rest in re.findall(r"^(?:.*&& )?waystation (\w+)(.*)", text, re.MULTILINE):
+        if command in COMMANDS:
+            known = {option for name, option in options() if name == command}
+            assert set(re.findall(r"(?<![\w-])--[a-z-]+", re.split("[#|&]", rest)[0])) <= known
+    commands = re.findall(r"^(?:.*&& )?waystation (\w+)", text, re.MULTILINE)
+    assert {"search", "extract", "check"} <= set(commands)

@@ -12,9 +12,11 @@ import typer
 from typer.exceptions import TyperException
 
 from waystation.cli import (
+    browse,
     check,
     diff,
     export,
+    extract,
     folders,
     importer,
     ledger,
@@ -23,7 +25,9 @@ from waystation.cli import (
     providers,
     rollback,
     seal,
+    search,
     servers,
+    show,
     state,
     status,
     verify,
@@ -57,6 +61,10 @@ for command in (
     rollback,
     status,
     ledger,
+    search,
+    show,
+    browse,
+    extract,
     folders,
     servers,
     providers,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import sys
-from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from waystation.cli import options, state
+from waystation.cli.rows import Rows
 from waystation.cli.text import cell, json_line
 from waystation.errors import UsageError, plain
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from store.archive import Archive
-    from store.index import ArchivedMessage
-    from store.transfers import Transfer
     from waystation.cli.output import Listener
 
 _EXAMPLES = """\
@@ -105,56 +103,12 @@ def _tell(listener: Listener, rows: Iterable[dict[str, Any]]) -> int:
 
 
 def _rows(archive: Archive, only: str | None) -> Iterator[dict[str, Any]]:
-    targets = archive.transfers.targets()
-    maps = {target.id: archive.transfers.folder_map(target.id) for target in targets}
+    rows = Rows(archive)
     for message in archive.index.messages():
-        of_targets: dict[str, dict[str, Any]] = {}
-        if targets and message.state == "archived":
-            transfers = {t.target_id: t for t in archive.transfers.of_message(message.id)}
-            for target in targets:
-                mapped = maps[target.id].get(message.folder_id)
-                folder = mapped.name if mapped is not None else None
-                of_targets[target.name] = _target_row(transfers.get(target.id), folder)
-        reached = {message.state, *(row["state"] for row in of_targets.values())}
+        row = rows.of(message)
+        reached = {message.state, *(target["state"] for target in row["targets"].values())}
         if only is None or only in reached:
-            yield _row(message, of_targets)
-
-
-def _row(message: ArchivedMessage, targets: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "folder": message.folder,
-        "uidvalidity": message.uidvalidity,
-        "uid": message.uid,
-        "sha256": message.sha256,
-        "size": message.size,
-        "internaldate": message.internaldate.isoformat() if message.internaldate else None,
-        "date_from": message.date_from,
-        "flags": list(message.flags),
-        "keywords": list(message.keywords),
-        "message_id": message.message_id,
-        "state": message.state,
-        "reason": message.reason,
-        "path": message.path,
-        "last_seen": message.last_seen,
-        "targets": targets,
-    }
-
-
-def _target_row(transfer: Transfer | None, folder: str | None) -> dict[str, Any]:
-    if transfer is None:
-        nothing: dict[str, Any] = {"uidvalidity": None, "uid": None}
-        nothing |= {"lost": [], "repairs": [], "passed": []}
-        return {"state": "pending", "folder": folder, **nothing, "reply": None}
-    return {
-        "state": transfer.state.value,
-        "folder": transfer.folder,
-        "uidvalidity": transfer.uidvalidity,
-        "uid": transfer.uid,
-        "lost": list(transfer.lost),
-        "repairs": [asdict(each) for each in transfer.repairs],
-        "passed": list(transfer.passed),
-        "reply": transfer.reply,
-    }
+            yield row
 
 
 def _write_csv(rows: Iterable[dict[str, Any]], targets: list[str]) -> None:

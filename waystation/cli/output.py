@@ -24,6 +24,7 @@ _SPEED_OF = 60.0
 _PAUSE = 10.0
 """Seconds from which on a wait counts as a pause."""
 _LONGEST = 2000
+_BEFORE_MARK = 40
 
 
 class Listener(Protocol):
@@ -323,6 +324,21 @@ def _complaint(folder: str, uid: int | None, text: str) -> str:
 def _tell(text: str) -> None:
     sys.stderr.write(plain(text, _LONGEST) + "\n")
     sys.stderr.flush()
+
+
+def point(line: str, at: int) -> None:
+    """Show a person a line of theirs on standard error, with a mark under one character."""
+    from rich.cells import cell_len
+
+    start = max(0, at - _BEFORE_MARK)
+    shown = _plain_line(line[start : start + 2 * _BEFORE_MARK])
+    mark = " " * cell_len(shown[: at - start]) + "^"
+    sys.stderr.write(f"  {shown}\n  {mark}\n")
+
+
+def _plain_line(text: str) -> str:
+    """Return a text of as many characters that a terminal shows as one line."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 class Bar:

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import sys
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from waystation.errors import plain
@@ -29,6 +30,27 @@ def escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
+def line_text(text: str) -> str:
+    """Return one line of a foreign text, its blanks kept, that drives no terminal.
+
+    What has no width, as newsletters use it by the hundred, is left out.
+    """
+    if text.isprintable():
+        return text
+    text = text.expandtabs()
+    return "".join(_shown(char) for char in text)
+
+
+def _shown(char: str) -> str:
+    if char.isprintable() or char in _UNSEEN:
+        return "" if char in _UNSEEN else char
+    return " " if unicodedata.category(char) == "Zs" else "?"
+
+
+_UNSEEN = frozenset("\u00ad\u034f\u200b\u200c\u200d\u2060\ufeff")
+"""Soft hyphen, joiners and blanks without width."""
 
 
 def table_text(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
