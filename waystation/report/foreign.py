@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 LONGEST = 300
+_BLANK = "\u2423"
 
 
 def shown(text: str | None, longest: int = LONGEST) -> str:
@@ -17,9 +18,13 @@ def shown(text: str | None, longest: int = LONGEST) -> str:
     if text is None:
         return ""
     cut = text if len(text) <= longest else f"{text[: longest - 1]}…"
-    if cut.isascii() and cut.isprintable():
-        return cut
-    return "".join(_visible(char) for char in cut)
+    if not (cut.isascii() and cut.isprintable()):
+        cut = "".join(_visible(char) for char in cut)
+    # A blank at an end is a part of a name, and would not be seen.
+    inner = cut.strip(" ")
+    before = len(cut) - len(cut.lstrip(" ")) if inner else len(cut)
+    after = len(cut) - len(inner) - before
+    return f"{_BLANK * before}{inner}{_BLANK * after}"
 
 
 def _visible(char: str) -> str:

@@ -121,26 +121,26 @@ def _by_year(facts: Facts, words: Words) -> Iterator[Glimpse]:
         (words.text("Messages by year received"), messages, words.number),
         (words.text("Size by year received"), octets, words.size),
     ):
-        bars = _years(counts, now, words)
-        yield _one(title, [label for label, _ in bars], [count for _, count in bars], say)
+        years, odd = _years(counts, now, words, say)
+        glimpse = _one(title, [str(year) for year, _ in years], [n for _, n in years], say)
+        yield Glimpse(glimpse.chart, odd)
 
 
-def _years(counts: list[tuple[int | None, int]], now: int, words: Words) -> list[tuple[str, float]]:
-    """Return the years up to now without a gap; what is odd in one bar before or behind them."""
+def _years(
+    counts: list[tuple[int | None, int]], now: int, words: Words, say: Callable[[float], str]
+) -> tuple[list[tuple[int, int]], str]:
+    """Return the years up to now without a gap, and in words what lies before and after them."""
     dated = {year: count for year, count in counts if year is not None}
     sane = [year for year in dated if year <= now]
     last = max(sane, default=now)
     first = max(min(sane, default=now), last - _MOST_YEARS + 1)
-    return [
-        *_bar(f"< {first}", sum(count for year, count in dated.items() if year < first)),
-        *((str(year), dated.get(year, 0)) for year in range(first, last + 1)),
-        *_bar(f"> {now}", sum(count for year, count in dated.items() if year > now)),
-        *_bar(words.text("no date"), sum(count for year, count in counts if year is None)),
-    ]
-
-
-def _bar(label: str, count: int) -> list[tuple[str, float]]:
-    return [(label, count)] if count else []
+    odd = {
+        f"< {first}": sum(count for year, count in dated.items() if year < first),
+        f"> {now}": sum(count for year, count in dated.items() if year > now),
+        words.text("no date"): sum(count for year, count in counts if year is None),
+    }
+    told = "; ".join(f"{name}: {say(count)}" for name, count in odd.items() if count)
+    return [(year, dated.get(year, 0)) for year in range(first, last + 1)], told
 
 
 def _sizes(facts: Facts, words: Words) -> Glimpse:
@@ -163,10 +163,10 @@ def _speed(facts: Facts, words: Words) -> Iterator[Glimpse]:
     yield Glimpse(glimpse.chart, words.text("Exports that fetched and imports that sent anything."))
     paused = [run for run, _ in timed if paused_by(run)][-_MOST_RUNS:]
     glimpse = _one(
-        words.text("Throttling: pauses that the server asked for, run by run"),
+        words.text("Throttling: minutes of pause that the server asked for, run by run"),
         [_run_label(run, words) for run in paused],
-        [paused_by(run) for run in paused],
-        words.span,
+        [paused_by(run) / 60 for run in paused],
+        lambda value: words.number(round(value, 1)),
         is_sideways=True,
         colour="paused",
     )
@@ -184,7 +184,8 @@ def _timeline(of: TargetFacts, words: Words) -> Glimpse:
         if any(counts.get(state) for _, counts in of.timeline)
     ]
     by = words.text("by day") if of.is_by_day else words.text("by hour")
-    title = f"{words.text('Progress at the target')}, {by}: {_without_scheme(of.target.name)}"
+    progress = words.text("Progress at the target")
+    title = f"{progress}, {by}: {_without_scheme(of.target.name)}"
     chart = Chart(shown(title), _told(labels, series, words.number), labels, series, words.number)
     return Glimpse(
         chart,

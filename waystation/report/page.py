@@ -94,7 +94,7 @@ def page(
         tone=_tone(verdict.tone, words),
         cards=_cards(facts, words),
         contents=_contents(words, has_charts=bool(charts), has_maps=bool(maps)),
-        folders=facts.folders[:SHOWN_FOLDERS],
+        folders=sorted(facts.folders, key=lambda each: each.adds_up)[:SHOWN_FOLDERS],
         more_folders=max(0, len(facts.folders) - SHOWN_FOLDERS),
         source_columns=_source_columns(facts, words),
         mark=partial(_mark, words),
@@ -140,12 +140,13 @@ def _initial(text: str) -> str:
 
 
 def _tone(tone: Tone, words: Words) -> str:
-    return {
-        Tone.GOOD: f"✓ {words.text('All is well')}",
-        Tone.OPEN: f"◷ {words.text('Not finished or not verified yet')}",
-        Tone.ATTENTION: f"! {words.text('Needs a look')}",
-        Tone.BAD: f"✗ {words.text('Messages are missing')}",
+    sign, text = {
+        Tone.GOOD: ("✓", words.text("All is well")),
+        Tone.OPEN: ("◷", words.text("Not finished or not verified yet")),
+        Tone.ATTENTION: ("!", words.text("Needs a look")),
+        Tone.BAD: ("✗", words.text("Messages are missing")),
     }[tone]
+    return f"{sign} {text}"
 
 
 def _cards(facts: Facts, words: Words) -> list[_Card]:
@@ -196,22 +197,22 @@ def _source_columns(facts: Facts, words: Words) -> list[dict[str, Any]]:
 
 def _mark(words: Words, folder: FolderTotals) -> Markup:
     if folder.on_source is None:
-        return _marked("wait", f"◷ {words.text('not finished')}")
+        return _marked("wait", "◷", words.text("not finished"))
     if folder.adds_up:
-        return _marked("ok", f"✓ {words.text('yes')}")
-    return _marked("wrong", f"✗ {words.text('no')}")
+        return _marked("ok", "✓", words.text("yes"))
+    return _marked("wrong", "✗", words.text("no"))
 
 
 def _mark_of_all(facts: Facts, words: Words) -> Markup:
     if facts.unknown:
-        return _marked("wait", f"◷ {words.text('not finished')}")
+        return _marked("wait", "◷", words.text("not finished"))
     if facts.wrong:
-        return _marked("wrong", f"✗ {words.text('no')}")
-    return _marked("ok", f"✓ {words.text('yes')}")
+        return _marked("wrong", "✗", words.text("no"))
+    return _marked("ok", "✓", words.text("yes"))
 
 
-def _marked(colour: str, text: str) -> Markup:
-    return Markup('<span class="mark {}">{}</span>').format(colour, text)
+def _marked(colour: str, sign: str, text: str) -> Markup:
+    return Markup('<span class="mark {}">{} {}</span>').format(colour, sign, text)
 
 
 def _reasons(folders: list[FolderTotals]) -> list[tuple[str, int]]:

@@ -85,9 +85,8 @@ def _empty(facts: Facts, words: Words) -> str:
 def _lead(facts: Facts, words: Words) -> str:
     if facts.missing:
         return words.plural(
-            "%(n)s message is missing: the source showed it, and nothing here accounts for it",
-            "%(n)s messages are missing: the source showed them, and nothing here accounts for"
-            " them",
+            "%(n)s message that the source showed is missing here",
+            "%(n)s messages that the source showed are missing here",
             facts.missing,
         )
     if facts.unknown:
@@ -155,27 +154,29 @@ def _arrival(target: TargetFacts, words: Words) -> list[str]:
                 "%(n)s arrived and was verified", "%(n)s arrived and were verified", target.compared
             )
         )
-    for count, one, many in (
-        (
-            target.arrived - target.compared,
-            "%(n)s arrived and is not verified",
-            "%(n)s arrived and are not verified",
-        ),
-        (target.count(TransferState.SET_ASIDE), "%(n)s was set aside", "%(n)s were set aside"),
-        (target.count(TransferState.REFUSED), "%(n)s was refused", "%(n)s were refused"),
-        (
-            target.count(TransferState.SENDING),
-            "of %(n)s it is not known yet whether it arrived",
-            "of %(n)s it is not known yet whether they arrived",
-        ),
-        (
-            target.count(TransferState.PENDING),
-            "%(n)s is still to be sent",
-            "%(n)s are still to be sent",
-        ),
-    ):
-        if count:
-            said.append(words.plural(one, many, count))
+    unverified = target.arrived - target.compared
+    if unverified:
+        said.append(
+            words.plural(
+                "%(n)s arrived and is not verified",
+                "%(n)s arrived and are not verified",
+                unverified,
+            )
+        )
+    if count := target.count(TransferState.SET_ASIDE):
+        said.append(words.plural("%(n)s was set aside", "%(n)s were set aside", count))
+    if count := target.count(TransferState.REFUSED):
+        said.append(words.plural("%(n)s was refused", "%(n)s were refused", count))
+    if count := target.count(TransferState.SENDING):
+        said.append(
+            words.plural(
+                "of %(n)s it is not known yet whether it arrived",
+                "of %(n)s it is not known yet whether they arrived",
+                count,
+            )
+        )
+    if count := target.count(TransferState.PENDING):
+        said.append(words.plural("%(n)s is still to be sent", "%(n)s are still to be sent", count))
     return said
 
 

@@ -64,10 +64,6 @@ class Words:
         """Return a text in the form that goes with a number, which stands for ``%(n)s``."""
         return self._texts.ngettext(one, many, count) % {"n": self.number(count)}
 
-    def ngettext(self, one: str, many: str, count: int) -> str:
-        """Return the same without the number put in."""
-        return self._texts.ngettext(one, many, count)
-
     def number(self, value: float) -> str:
         """Return a number with the marks of the locale."""
         return str(format_decimal(value, locale=self.locale))
