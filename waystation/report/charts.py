@@ -8,6 +8,7 @@ the page by class, so that they follow light, dark and paper.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -85,6 +86,8 @@ def svg(chart: Chart, style: str = "") -> str:
 def _draw(chart: Chart) -> ET.Element:
     import pygal
 
+    # It leaves a finder of modules behind, of a kind that Python no longer asks, and warns of.
+    sys.meta_path[:] = [each for each in sys.meta_path if type(each).__module__ != "pygal"]
     kinds = {
         (True, True): pygal.HorizontalStackedBar,
         (True, False): pygal.HorizontalBar,

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 SHOWN = 40
 """Messages of one kind of case that the page shows; the rest is in the table beside it."""
+SHOWN_IN_ALL = 600
+"""The same of all kinds, since each kind comes with each target."""
 SHOWN_DETAILS = 6
 SHOWN_FOLDERS = 400
+"""Folders that a table of the page shows, where there is one target."""
+_SHOWN_FOLDERS_IN_ALL = 1200
 SHOWN_RUNS = 60
 MOST_POINTS = 48
 """Columns of a chart over time that a reader can tell apart."""
@@ -137,6 +141,11 @@ class Facts:
         )
 
     @property
+    def shown_folders(self) -> int:
+        """How many folders each table of the page shows; each target has two tables of them."""
+        return min(SHOWN_FOLDERS, _SHOWN_FOLDERS_IN_ALL // (1 + 2 * len(self.targets)))
+
+    @property
     def is_folded(self) -> bool:
         """Whether messages are told only in the table beside the page."""
         return any(each.is_folded for each in self.cases)
@@ -156,6 +165,8 @@ def gather(archive: Archive, made_at: str, *, with_subjects: bool) -> Facts:
     for folder in folders:
         for key in ("archived", "skipped", "failed", "vanished", "octets"):
             totals[key] += getattr(folder, key)
+    kinds = case_totals(archive, targets)
+    shown = min(SHOWN, SHOWN_IN_ALL // max(1, len(kinds)))
     return Facts(
         made_at=made_at,
         made_by=f"waystation {version('waystation')}",
@@ -171,7 +182,7 @@ def gather(archive: Archive, made_at: str, *, with_subjects: bool) -> Facts:
         years=audit.by_year(database),
         sizes=audit.by_size(database, SIZE_BOUNDS),
         octets=audit.source_octets(database),
-        cases=[_cases(archive, total) for total in case_totals(archive, targets)],
+        cases=[_cases(archive, total, shown) for total in kinds],
         has_subjects=with_subjects,
         totals=totals,
     )
@@ -211,9 +222,9 @@ def _timeline(
     return list(counts.items())[-MOST_POINTS:], is_by_day
 
 
-def _cases(archive: Archive, total: CaseTotal) -> Cases:
+def _cases(archive: Archive, total: CaseTotal, most: int) -> Cases:
     found = audit.details(archive.database, total, SHOWN_DETAILS)
-    shown = audit.cases(archive.database, total, most=SHOWN, details=_DETAIL_OCTETS)
+    shown = audit.cases(archive.database, total, most=most, details=_DETAIL_OCTETS)
     return Cases(total, [(text, count) for text, count in found if text], list(shown))
 
 

@@ -20,6 +20,7 @@ def shown(text: str | None, longest: int = LONGEST) -> str:
     cut = text if len(text) <= longest else f"{text[: longest - 1]}…"
     if not (cut.isascii() and cut.isprintable()):
         cut = "".join(_visible(char) for char in cut)
+        cut = cut if len(cut) <= longest else f"{cut[: longest - 1]}…"
     # A blank at an end is a part of a name, and would not be seen.
     inner = cut.strip(" ")
     before = len(cut) - len(cut.lstrip(" ")) if inner else len(cut)

@@ -22,7 +22,7 @@ from store.transfers import TransferState
 from waystation.report import colours, glimpses, seal
 from waystation.report.advice import advice
 from waystation.report.charts import svg
-from waystation.report.facts import SHOWN_FOLDERS, seconds_of
+from waystation.report.facts import seconds_of
 from waystation.report.foreign import shown
 from waystation.report.verdict import Tone
 
@@ -79,7 +79,7 @@ def page(
     tables = [_target_table(facts, each) for each in facts.targets]
     charts = _charts(facts, words, is_paper=is_paper)
     cases = [_case(number, each, words) for number, each in enumerate(facts.cases, 1)]
-    maps = [_map(each, words) for each in facts.targets if each.folders]
+    maps = [_map(facts, each, words) for each in facts.targets if each.folders]
     return environment.get_template(
         "report.html"
     ).render(
@@ -94,8 +94,8 @@ def page(
         tone=_tone(verdict.tone, words),
         cards=_cards(facts, words),
         contents=_contents(words, has_charts=bool(charts), has_maps=bool(maps)),
-        folders=sorted(facts.folders, key=lambda each: each.adds_up)[:SHOWN_FOLDERS],
-        more_folders=max(0, len(facts.folders) - SHOWN_FOLDERS),
+        folders=sorted(facts.folders, key=lambda each: each.adds_up)[: facts.shown_folders],
+        more_folders=max(0, len(facts.folders) - facts.shown_folders),
         source_columns=_source_columns(facts, words),
         mark=partial(_mark, words),
         mark_of_all=_mark_of_all(facts, words),
@@ -232,7 +232,7 @@ def _target_table(facts: Facts, of: TargetFacts) -> dict[str, Any]:
     return {
         "name": of.target.name,
         "states": [state for state, count in totals.items() if count],
-        "rows": rows[:SHOWN_FOLDERS],
+        "rows": rows[: facts.shown_folders],
         "totals": totals,
         "reasons": [
             (each.total.kind.value, reason, count)
@@ -291,7 +291,7 @@ def _case_row(kind: CaseKind, case: Case, words: Words) -> dict[str, Any]:
     }
 
 
-def _map(of: TargetFacts, words: Words) -> dict[str, Any]:
+def _map(facts: Facts, of: TargetFacts, words: Words) -> dict[str, Any]:
     rows = [
         (name, where.name, words.listing(where.reasons) if where.reasons else "")
         for name, where in of.folders
@@ -300,8 +300,8 @@ def _map(of: TargetFacts, words: Words) -> dict[str, Any]:
     rows.sort(key=lambda row: (not row[2], row[0]))
     return {
         "name": of.target.name,
-        "rows": rows[:SHOWN_FOLDERS],
-        "more": max(0, len(rows) - SHOWN_FOLDERS),
+        "rows": rows[: facts.shown_folders],
+        "more": max(0, len(rows) - facts.shown_folders),
     }
 
 

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+MARK = b"% waystation report\n"
+"""A comment behind the end, by which a file of ours is known again: all else is compressed."""
+
+
 class NoPdfError(WaystationError):
     """What makes PDF files is not installed here."""
 
@@ -36,6 +40,8 @@ def write_pdf(html: str, path: Path) -> None:
     except (ImportError, OSError):
         raise NoPdfError from None
     HTML(string=html, url_fetcher=_fetch_nothing).write_pdf(path)
+    with path.open("ab") as stream:
+        stream.write(MARK)
 
 
 def _fetch_nothing(url: str, *_: object, **__: object) -> NoReturn:

@@ -168,13 +168,7 @@ def _arrival(target: TargetFacts, words: Words) -> list[str]:
     if count := target.count(TransferState.REFUSED):
         said.append(words.plural("%(n)s was refused", "%(n)s were refused", count))
     if count := target.count(TransferState.SENDING):
-        said.append(
-            words.plural(
-                "of %(n)s it is not known yet whether it arrived",
-                "of %(n)s it is not known yet whether they arrived",
-                count,
-            )
-        )
+        said.append(words.plural("%(n)s is still in doubt", "%(n)s are still in doubt", count))
     if count := target.count(TransferState.PENDING):
         said.append(words.plural("%(n)s is still to be sent", "%(n)s are still to be sent", count))
     return said

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from waystation.errors import StorageError, UsageError, plain
-from waystation.report import data, sheet
+from waystation.report import data, paper, sheet
 from waystation.report.facts import case_totals, gather
 from waystation.report.formats import ReportFormat
 from waystation.report.verdict import verdict
@@ -40,7 +40,7 @@ _OF_OURS = {
     ReportFormat.HTML: b'name="generator" content="waystation report"',
     ReportFormat.CSV: (",".join(sheet.MESSAGE_COLUMNS)).encode(),
     ReportFormat.JSON: data.MARK.encode(),
-    ReportFormat.PDF: b"waystation report",
+    ReportFormat.PDF: paper.MARK,
 }
 _OF_OUR_COMPANION = ",".join(sheet.CASE_COLUMNS).encode()
 _PART = ".waystation-part"
@@ -165,9 +165,7 @@ def _write_page(
     )
     with _replacing(path) as part:
         if is_paper:
-            from waystation.report.paper import write_pdf
-
-            write_pdf(html, part)
+            paper.write_pdf(html, part)
         else:
             with _text(part) as stream:
                 stream.write(html)
