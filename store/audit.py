@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from store.transfers import TransferState
@@ -109,6 +110,28 @@ class StateTotal:
     """Of them, how many the last comparison with the target found the same."""
 
 
+@dataclass(frozen=True, slots=True)
+class FoundDifference:
+    """One message, or a whole folder, that a verification did not find simply fine."""
+
+    cause: str
+    side: str
+    """Where it shows: ``source``, ``archive`` or ``target``."""
+    folder: str
+    uid: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """The newest record of the archive's journal."""
+
+    number: int
+    hash: str
+    """The sha256 of its line, in hex: it stands for all that is sealed up to then."""
+    ended: str
+
+
 _ARRIVED = "t.state IN ('appended', 'verified', 'already_there')"
 
 # What makes a message a case, and what is to be said of it.
@@ -167,6 +190,54 @@ def runs(database: Database) -> Iterator[Run]:
         " FROM runs ORDER BY id"
     ):
         yield Run(number, command, server, version, began, ended, outcome, _object(totals))
+
+
+def last_verification(database: Database) -> Run | None:
+    """Return the last verification that came to its end and left findings behind, or none at all.
+
+    None where the index knows of no findings.
+    """
+    if not _has_table(database, "findings"):
+        return None
+    found = [run for run in runs(database) if run.command == "verify" and run.outcome == "done"]
+    return found[-1] if found else None
+
+
+def differences(
+    database: Database, run_id: int, most: int | None = None
+) -> Iterator[FoundDifference]:
+    """Yield what a verification found, each cause once before one comes twice."""
+    for row in database.rows(
+        "SELECT cause, side, folder, uid, text FROM findings WHERE run_id = :run"
+        " ORDER BY row_number() OVER (PARTITION BY cause ORDER BY id), id LIMIT :most",
+        {"run": run_id, "most": -1 if most is None else most},
+    ):
+        yield FoundDifference(*row)
+
+
+def difference_totals(database: Database, run_id: int) -> list[tuple[str, str, int]]:
+    """Return cause, side and number of what a verification found."""
+    return [
+        (cause, side, count)
+        for cause, side, count in database.rows(
+            "SELECT cause, side, count(*) FROM findings WHERE run_id = ?"
+            " GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2",
+            (run_id,),
+        )
+    ]
+
+
+def sealed(database: Database) -> Sealed | None:
+    """Return the newest record of the journal, as the index has it; None where there is none."""
+    if not _has_table(database, "records"):
+        return None
+    row = database.row("SELECT number, line FROM records ORDER BY number DESC LIMIT 1")
+    if row is None:
+        return None
+    number, line = row
+    digest = sha256(line.encode("utf-8", "surrogatepass")).hexdigest()
+    ended = _object(line).get("ended")
+    return Sealed(number, digest, ended if isinstance(ended, str) else "")
 
 
 def state_totals(database: Database, target_id: int) -> list[StateTotal]:
@@ -311,6 +382,12 @@ def headers_of_all(database: Database) -> Iterator[tuple[str | None, str | None,
         "SELECT m.sender, m.recipients, m.subject FROM messages AS m"
         " JOIN folders AS f ON f.id = m.folder_id ORDER BY f.name, m.uidvalidity, m.uid"
     )
+
+
+def _has_table(database: Database, name: str) -> bool:
+    # An index that is only read is not brought up to date, and may lack what came later.
+    sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return database.row(sql, (name,)) is not None
 
 
 def _asked(kind: CaseKind) -> tuple[str, str]:

@@ -75,6 +75,14 @@ class Page:
             for what, cells in (self.rows(found[0]) if found else {}).items()
         }
 
+    def cases_in_all(self) -> list[int]:
+        """Return how many messages each case names, target by target."""
+        return [
+            int(text(row[2]).replace(",", ""))
+            for row in self.by_id("kinds").iter(f"{_XHTML}tr")
+            if row[1].tag == f"{_XHTML}td"
+        ]
+
     def charts(self) -> dict[str, ET.Element]:
         """Return the charts by title."""
         return {

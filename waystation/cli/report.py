@@ -101,5 +101,5 @@ def _summary(written: Written, form: ReportFormat) -> dict[str, object]:
             kind: sum(each.total.count for each in facts.cases if each.total.kind == kind)
             for kind in dict.fromkeys(each.total.kind.value for each in facts.cases)
         },
-        "adds_up": not facts.unknown and not facts.wrong,
+        "adds_up": not facts.unfinished and not facts.wrong,
     }

@@ -98,7 +98,8 @@ def _draw(chart: Chart) -> ET.Element:
     labels = [_short(label) for label in chart.labels]
     if chart.is_sideways:  # pygal begins at the bottom
         labels.reverse()
-    every = max(1, -(-len(labels) // max(1, _ACROSS // max(map(len, labels), default=1))))
+    widest = max((len(label) for label in labels), default=0)
+    every = max(1, -(-len(labels) // max(1, _ACROSS // max(1, widest))))
     drawing = kind(
         js=(),
         css=(),

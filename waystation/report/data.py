@@ -33,6 +33,8 @@ def write_json(
     )
     stream.write(',\n"runs": ')
     _list(stream, (asdict(run) for run in audit.runs(archive.database)))
+    stream.write(',\n"verification": ')
+    _verification(stream, archive, facts)
     stream.write(',\n"cases": ')
     count = _list(
         stream,
@@ -44,6 +46,16 @@ def write_json(
     )
     stream.write("}\n")
     return count
+
+
+def _verification(stream: TextIO, archive: Archive, facts: Facts) -> None:
+    if facts.verification is None:
+        stream.write("null")
+        return
+    run = facts.verification.run
+    stream.write(f'{{"run": {run.id}, "findings": ')
+    _list(stream, (asdict(each) for each in audit.differences(archive.database, run.id)))
+    stream.write("}")
 
 
 def _list(stream: TextIO, values: Iterable[dict[str, Any]]) -> int:
@@ -83,7 +95,7 @@ def _head(facts: Facts, verdict: Verdict) -> dict[str, Any]:
                 for key in ("archived", "skipped", "failed", "vanished", "octets")
             },
             "missing": facts.missing,
-            "adds_up": not facts.unknown and not facts.wrong,
+            "adds_up": not facts.unfinished and not facts.wrong,
         },
         "folders": [{**asdict(each), "adds_up": each.adds_up} for each in facts.folders],
         "targets": [_target(each) for each in facts.targets],
@@ -95,6 +107,9 @@ def _head(facts: Facts, verdict: Verdict) -> dict[str, Any]:
             {"below": bound, "messages": count}
             for bound, count in zip([*SIZE_BOUNDS, None], facts.sizes, strict=True)
         ],
+        "seal": None
+        if facts.sealed is None
+        else {"record": facts.sealed.number, "sha256": facts.sealed.hash, "at": facts.sealed.ended},
         "case_totals": [
             {
                 "case": each.total.kind.value,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from store.archive import Archive
-    from store.audit import Case, CaseTotal, Run, StateTotal
+    from store.audit import Case, CaseTotal, FoundDifference, Run, Sealed, StateTotal
     from store.transfers import MappedFolder, Target
 
 SHOWN = 40
@@ -85,6 +85,21 @@ class TargetFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Verification:
+    """What the last comparison with the servers found."""
+
+    run: Run
+    totals: list[tuple[str, str, int]]
+    """Cause, side and how many."""
+    shown: list[FoundDifference]
+
+    @property
+    def count(self) -> int:
+        """How many differences there are."""
+        return sum(count for _, _, count in self.totals)
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that a report says, as numbers and names."""
 
@@ -107,6 +122,10 @@ class Facts:
     """By state at the source."""
     cases: list[Cases]
     has_subjects: bool
+    verification: Verification | None
+    sealed: Sealed | None
+    unsettled: frozenset[str] = frozenset()
+    """Folders that a run is still at, or was cut off in."""
     totals: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -121,15 +140,19 @@ class Facts:
             return None
         return sum(folder.on_source or 0 for folder in self.folders)
 
+    def is_unfinished(self, folder: FolderTotals) -> bool:
+        """Whether a folder does not add up because a run has not come to its end there."""
+        return not folder.adds_up and (folder.on_source is None or folder.name in self.unsettled)
+
     @property
-    def unknown(self) -> int:
+    def unfinished(self) -> int:
         """How many folders have not been looked through to the end."""
-        return sum(folder.on_source is None for folder in self.folders)
+        return sum(map(self.is_unfinished, self.folders))
 
     @property
     def wrong(self) -> int:
-        """How many folders have numbers that do not add up, of those that were looked through."""
-        return sum(not folder.adds_up and folder.on_source is not None for folder in self.folders)
+        """How many folders were looked through to the end, and do not add up all the same."""
+        return sum(not each.adds_up and not self.is_unfinished(each) for each in self.folders)
 
     @property
     def missing(self) -> int:
@@ -137,7 +160,7 @@ class Facts:
         return sum(
             max(0, folder.on_source - _present(folder))
             for folder in self.folders
-            if folder.on_source is not None
+            if folder.on_source is not None and not self.is_unfinished(folder)
         )
 
     @property
@@ -184,6 +207,13 @@ def gather(archive: Archive, made_at: str, *, with_subjects: bool) -> Facts:
         octets=audit.source_octets(database),
         cases=[_cases(archive, total, shown) for total in kinds],
         has_subjects=with_subjects,
+        verification=_verification(archive),
+        sealed=audit.sealed(database),
+        unsettled=frozenset(
+            each.name
+            for each in archive.index.folders()
+            if not each.is_settled and each.last_seen is None
+        ),
         totals=totals,
     )
 
@@ -191,6 +221,17 @@ def gather(archive: Archive, made_at: str, *, with_subjects: bool) -> Facts:
 def case_totals(archive: Archive, targets: Sequence[Target]) -> list[CaseTotal]:
     """Return how many messages are not simply fine in which way."""
     return audit.case_totals(archive.database, [(each.id, each.name) for each in targets])
+
+
+def _verification(archive: Archive) -> Verification | None:
+    run = audit.last_verification(archive.database)
+    if run is None:
+        return None
+    return Verification(
+        run,
+        audit.difference_totals(archive.database, run.id),
+        list(audit.differences(archive.database, run.id, SHOWN)),
+    )
 
 
 def _present(folder: FolderTotals) -> int:

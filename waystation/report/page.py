@@ -80,6 +80,8 @@ def page(
     charts = _charts(facts, words, is_paper=is_paper)
     cases = [_case(number, each, words) for number, each in enumerate(facts.cases, 1)]
     maps = [_map(facts, each, words) for each in facts.targets if each.folders]
+    parts = {"charts": charts, "map": maps, "verification": facts.verification}
+    missing = {anchor for anchor, there in parts.items() if not there}
     return environment.get_template(
         "report.html"
     ).render(
@@ -93,11 +95,11 @@ def page(
         verdict=verdict,
         tone=_tone(verdict.tone, words),
         cards=_cards(facts, words),
-        contents=_contents(words, has_charts=bool(charts), has_maps=bool(maps)),
+        contents=_contents(words, missing),
         folders=sorted(facts.folders, key=lambda each: each.adds_up)[: facts.shown_folders],
         more_folders=max(0, len(facts.folders) - facts.shown_folders),
         source_columns=_source_columns(facts, words),
-        mark=partial(_mark, words),
+        mark=partial(_mark, facts, words),
         mark_of_all=_mark_of_all(facts, words),
         reasons=_reasons(facts.folders),
         targets=tables,
@@ -109,7 +111,8 @@ def page(
         maps=maps,
         runs=[_run(each, words) for each in reversed(facts.runs)],
         more_runs=facts.runs_in_all - len(facts.runs),
-        seal=seal.lines(words),
+        seal=seal.lines(facts.sealed, words),
+        verification=_verified(facts, words),
         glossary=_glossary(words),
     )
 
@@ -144,7 +147,7 @@ def _tone(tone: Tone, words: Words) -> str:
         Tone.GOOD: ("✓", words.text("All is well")),
         Tone.OPEN: ("◷", words.text("Not finished or not verified yet")),
         Tone.ATTENTION: ("!", words.text("Needs a look")),
-        Tone.BAD: ("✗", words.text("Messages are missing")),
+        Tone.BAD: ("✗", words.text("Something is missing or wrong")),
     }[tone]
     return f"{sign} {text}"
 
@@ -165,18 +168,18 @@ def _cards(facts: Facts, words: Words) -> list[_Card]:
     return cards
 
 
-def _contents(words: Words, *, has_charts: bool, has_maps: bool) -> list[tuple[str, str]]:
+def _contents(words: Words, missing: set[str]) -> list[tuple[str, str]]:
     found = [
         ("numbers", words.text("The numbers")),
         ("charts", words.text("At a glance")),
         ("cases", words.text("Messages that are not simply fine")),
+        ("verification", words.text("The last verification")),
         ("map", words.text("Where folders went")),
         ("runs", words.text("What was run, and when")),
         ("proof", words.text("How to check this yourself")),
         ("words", words.text("What the words mean")),
     ]
-    missing = {"charts": has_charts, "map": has_maps}
-    return [(anchor, name) for anchor, name in found if missing.get(anchor, True)]
+    return [(anchor, name) for anchor, name in found if anchor not in missing]
 
 
 def _source_columns(facts: Facts, words: Words) -> list[dict[str, Any]]:
@@ -195,8 +198,8 @@ def _source_columns(facts: Facts, words: Words) -> list[dict[str, Any]]:
     ]
 
 
-def _mark(words: Words, folder: FolderTotals) -> Markup:
-    if folder.on_source is None:
+def _mark(facts: Facts, words: Words, folder: FolderTotals) -> Markup:
+    if facts.is_unfinished(folder):
         return _marked("wait", "◷", words.text("not finished"))
     if folder.adds_up:
         return _marked("ok", "✓", words.text("yes"))
@@ -204,10 +207,10 @@ def _mark(words: Words, folder: FolderTotals) -> Markup:
 
 
 def _mark_of_all(facts: Facts, words: Words) -> Markup:
-    if facts.unknown:
-        return _marked("wait", "◷", words.text("not finished"))
     if facts.wrong:
         return _marked("wrong", "✗", words.text("no"))
+    if facts.unfinished:
+        return _marked("wait", "◷", words.text("not finished"))
     return _marked("ok", "✓", words.text("yes"))
 
 
@@ -288,6 +291,27 @@ def _case_row(kind: CaseKind, case: Case, words: Words) -> dict[str, Any]:
         "sender": case.sender,
         "subject": case.subject,
         "cause": cause,
+    }
+
+
+def _verified(facts: Facts, words: Words) -> dict[str, Any] | None:
+    of = facts.verification
+    if of is None:
+        return None
+    sides = {
+        "source": words.text("source"),
+        "archive": words.text("archive"),
+        "target": words.text("target"),
+    }
+    return {
+        "when": of.run.started_at,
+        "server": of.run.server,
+        "totals": [
+            (cause.replace("_", " "), sides.get(side, side), count)
+            for cause, side, count in of.totals
+        ],
+        "rows": [(each, sides.get(each.side, each.side)) for each in of.shown],
+        "more": of.count - len(of.shown),
     }
 
 

@@ -27,7 +27,7 @@ class Tone(StrEnum):
     ATTENTION = "attention"
     """Finished, and some messages are not where they should be; each is named."""
     BAD = "bad"
-    """Messages are missing, and nobody can name them."""
+    """The numbers contradict each other, mostly because messages are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ def verdict(facts: Facts, words: Words) -> Verdict:
 
 
 def _tone(facts: Facts) -> Tone:
-    if facts.missing:
+    if facts.wrong:
         return Tone.BAD
-    if facts.unknown or facts.wrong or not facts.folders:
+    if facts.unfinished or not facts.folders:
         return Tone.OPEN
     if any(each.open for each in facts.targets):
         return Tone.OPEN
@@ -75,7 +75,7 @@ def _tone(facts: Facts) -> Tone:
 def _empty(facts: Facts, words: Words) -> str:
     if not facts.folders:
         return words.text("Nothing is archived yet: no export has come as far as a folder.")
-    if facts.unknown:
+    if facts.unfinished:
         return words.text(
             "Nothing is archived yet: the source has not been looked through to the end."
         )
@@ -89,17 +89,19 @@ def _lead(facts: Facts, words: Words) -> str:
             "%(n)s messages that the source showed are missing here",
             facts.missing,
         )
-    if facts.unknown:
+    if facts.wrong:
+        return words.plural(
+            "The numbers of %(n)s folder do not add up, more is accounted for than the source"
+            " showed",
+            "The numbers of %(n)s folders do not add up, more is accounted for than the source"
+            " showed",
+            facts.wrong,
+        )
+    if facts.unfinished:
         return words.plural(
             "Not finished: %(n)s folder has not been looked through to the end",
             "Not finished: %(n)s folders have not been looked through to the end",
-            facts.unknown,
-        )
-    if facts.wrong:
-        return words.plural(
-            "Not finished: the numbers of %(n)s folder do not add up yet",
-            "Not finished: the numbers of %(n)s folders do not add up yet",
-            facts.wrong,
+            facts.unfinished,
         )
     if len(facts.targets) == 1 and facts.targets[0].open:
         return words.plural(

@@ -112,10 +112,9 @@ class Words:
 
     def when(self, moment: str | None) -> str:
         """Return a moment of ours with date and time in UTC; what makes no sense as it is."""
-        found = _moment(moment)
+        found = _in_utc(moment)
         if found is None:
             return moment or ""
-        found = found.astimezone(UTC)
         return f"{self._day(found)}, {self._time(found)} UTC"
 
     def received(self, moment: str | None) -> str:
@@ -129,7 +128,7 @@ class Words:
 
     def day(self, moment: str | None) -> str:
         """Return the day of a moment in UTC."""
-        found = _moment(moment)
+        found = _in_utc(moment)
         return (moment or "") if found is None else self._day(found)
 
     def listing(self, parts: Iterable[str]) -> str:
@@ -138,10 +137,9 @@ class Words:
 
     def minute(self, moment: str | None) -> str:
         """Return day, month, hour and minute of a moment in UTC: short, for a chart."""
-        found = _moment(moment)
+        found = _in_utc(moment)
         if found is None:
             return moment or ""
-        found = found.astimezone(UTC)
         day = format_skeleton("MMMd", found, locale=self.locale)
         return f"{day}, {found:%H:%M}"
 
@@ -176,6 +174,14 @@ def _texts(language: str) -> gettext.NullTranslations:
     write_mo(compiled, read_po(io.BytesIO(source), locale=language))
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)
+
+
+def _in_utc(text: str | None) -> datetime | None:
+    found = _moment(text)
+    try:
+        return None if found is None else found.astimezone(UTC)
+    except OverflowError:  # in the year 1 or 9999
+        return None
 
 
 def _moment(text: str | None) -> datetime | None:
