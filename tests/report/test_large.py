@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOW = "2026-11-23T12:00:00+00:00"
-MESSAGES = 20_000
+MESSAGES = 10_000
 LONG = "\u202e" * 40
 """Eight times as long where it is shown."""
 _STATES = ("verified",) * 7 + ("refused", "set_aside", "appended")
@@ -29,7 +29,7 @@ _STATES = ("verified",) * 7 + ("refused", "set_aside", "appended")
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An archive of 20,000 rows in 600 folders, three in ten messages not fine, three targets."""
+    """An archive of 10,000 rows in 600 folders, three in ten messages not fine, three targets."""
     path = tmp_path_factory.mktemp("large") / "archive"
     with create(path) as archive:
         database = archive.database
@@ -98,7 +98,7 @@ def test_the_page_stays_small_and_the_rest_is_in_the_table_beside_it(
 def test_memory_does_not_grow_with_the_archive(large: Path, tmp_path: Path) -> None:
     with Archive.read(large) as opened:
         write(opened, tmp_path / "before.html", ReportFormat.HTML, Words.of("en"), NOW)
-        for form in (ReportFormat.HTML, ReportFormat.JSON, ReportFormat.CSV):
+        for form in (ReportFormat.HTML, ReportFormat.JSON):
             tracemalloc.start()
             write(opened, tmp_path / f"report.{form}", form, Words.of("en"), NOW)
             _, peak = tracemalloc.get_traced_memory()

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 SHOWN = 40
 """Messages of one kind of case that the page shows; the rest is in the table beside it."""
-SHOWN_IN_ALL = 600
+SHOWN_IN_ALL = 480
 """The same of all kinds, since each kind comes with each target."""
 SHOWN_DETAILS = 6
-SHOWN_FOLDERS = 400
+SHOWN_FOLDERS = 330
 """Folders that a table of the page shows, where there is one target."""
-_SHOWN_FOLDERS_IN_ALL = 1200
+_SHOWN_FOLDERS_IN_ALL = 1000
 SHOWN_RUNS = 60
 MOST_POINTS = 48
 """Columns of a chart over time that a reader can tell apart."""

@@ -123,9 +123,19 @@ def cell(value: object) -> object:
         return value
     # A spreadsheet takes what begins so for a formula, some of them also behind blanks.
     guard = "'" if value.lstrip().startswith(_RUN_BY_SPREADSHEETS) else ""
-    if value.isprintable():
-        return guard + value
-    return guard + "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in value)
+    return guard + (value if value.isprintable() else value.translate(_ESCAPES))
+
+
+class _Escapes(dict[int, str]):
+    """What stands for each character, by its number; as in JSON where it would not show."""
+
+    def __missing__(self, number: int) -> str:
+        char = chr(number)
+        self[number] = char if char.isprintable() else json.dumps(char)[1:-1]
+        return self[number]
+
+
+_ESCAPES = _Escapes()
 
 
 def _message(message: ArchivedMessage) -> dict[str, Any]:
