@@ -30,7 +30,7 @@ def options() -> Iterator[tuple[str, str]]:
 
 def test_the_commands_are_those_of_this_version() -> None:
     assert list(COMMANDS) == [
-        *("export", "check", "plan", "import", "verify", "rollback", "status", "ledger"),
+        *("export", "check", "plan", "import", "verify", "rollback", "status", "ledger", "report"),
         *("folders", "doctor", "login", "logout", "providers"),
     ]
 
