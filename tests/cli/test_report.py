@@ -283,6 +283,16 @@ def test_the_same_in_german(waystation: CommandLine, exported: Path, file: Path)
     )
 
 
+def test_blanks_of_our_own_are_not_shown_as_foreign(
+    waystation: CommandLine, exported: Path, new: Server, file: Path
+) -> None:
+    assert waystation("import", exported, *new.target).code == 0
+
+    for locale in ("fr", "en", "de"):
+        assert waystation("report", exported, file, "--locale", locale).code == 0
+        assert "U+" not in file.read_text("utf-8")
+
+
 def test_nobody_else_can_read_the_file_and_an_earlier_report_is_replaced(
     waystation: CommandLine, exported: Path, file: Path
 ) -> None:

@@ -89,6 +89,18 @@ def test_all_but_one_is_never_all() -> None:
     assert words.share(0, 0) == "0.0 %"
 
 
+def test_one_megabyte_is_written_like_two() -> None:
+    words = Words.of("de")
+
+    assert [words.size(each) for each in (0, 999, 1_000_000, 2_000_000, 999_960)] == [
+        "0\xa0B",
+        "999\xa0B",
+        "1\xa0MB",
+        "2\xa0MB",
+        "1\xa0MB",
+    ]
+
+
 def test_one_is_not_several() -> None:
     words = Words.of("de")
 

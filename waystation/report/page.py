@@ -351,13 +351,14 @@ def _run(run: Run, words: Words) -> dict[str, Any]:
 
 
 def _count(key: str, value: object, words: Words) -> str:
+    name = shown(key.replace("_", " "))
     if not isinstance(value, int):
-        return f"{key} {value}"
+        return f"{name} {shown(str(value))}"
     if key in ("octets", "fetched"):
-        return f"{key} {words.size(value)}"
+        return f"{name} {words.size(value)}"
     if key.startswith("seconds"):
-        return f"{key.replace('_', ' ')} {words.span(value)}"
-    return f"{key.replace('_', ' ')} {words.number(value)}"
+        return f"{name} {words.span(value)}"
+    return f"{name} {words.number(value)}"
 
 
 def _glossary(words: Words) -> list[tuple[str, str]]:

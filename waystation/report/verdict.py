@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from store.transfers import TransferState
+from waystation.report.foreign import shown
 
 if TYPE_CHECKING:
     from waystation.report.facts import Facts, TargetFacts
@@ -45,7 +46,8 @@ def verdict(facts: Facts, words: Words) -> Verdict:
     more = list(_warnings(facts, words))
     if len(facts.targets) > 1:
         more[:0] = [
-            f"{each.target.name}: {words.listing(_arrival(each, words))}." for each in facts.targets
+            f"{shown(each.target.name)}: {words.listing(_arrival(each, words))}."
+            for each in facts.targets
         ]
     tone = _tone(facts)
     if not facts.messages and not facts.missing:
@@ -188,7 +190,7 @@ def _warnings(facts: Facts, words: Words) -> list[str]:
             last.outcome or "",
             words.text("The last run (%(command)s, %(when)s) is still at work, or was killed."),
         )
-        said.append(text % {"command": last.command, "when": words.when(last.started_at)})
+        said.append(text % {"command": shown(last.command), "when": words.when(last.started_at)})
     gone = facts.totals["vanished"]
     if gone:
         said.append(

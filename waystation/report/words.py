@@ -21,6 +21,7 @@ from babel.numbers import format_decimal, format_percent
 from babel.units import format_unit
 
 from waystation.errors import UsageError, plain
+from waystation.report.foreign import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 TRANSLATED = ("de",)
 """Languages with a catalogue beside English, in which the texts are written."""
 
-_SIZES = ("byte", "kilobyte", "megabyte", "gigabyte", "terabyte")
+_SIZES = ("", "k", "M", "G", "T")
 _SPANS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
@@ -82,17 +83,11 @@ class Words:
         while round(value, 1) >= 1000 and unit < len(_SIZES) - 1:
             value /= 1000
             unit += 1
-        if not unit:
-            return f"{self.number(round(value))} B"
-        return str(
-            format_unit(
-                value,
-                f"digital-{_SIZES[unit]}",
-                length="short",
-                format="#,##0" if value >= 100 else "#,##0.#",
-                locale=self.locale,
-            )
-        )
+        pattern = "#,##0" if not unit or value >= 100 else "#,##0.#"
+        number = format_decimal(value, format=pattern, locale=self.locale)
+        # CLDR has other words for exactly one, such as Mbyte, which nobody wants in a column.
+        octet = "o" if self.locale.language == "fr" else "B"
+        return f"{number}\N{NO-BREAK SPACE}{_SIZES[unit]}{octet}"
 
     def span(self, seconds: float) -> str:
         """Return a span of time as people read it: two units at the most."""
@@ -114,14 +109,14 @@ class Words:
         """Return a moment of ours with date and time in UTC; what makes no sense as it is."""
         found = _in_utc(moment)
         if found is None:
-            return moment or ""
+            return shown(moment)
         return f"{self._day(found)}, {self._time(found)} UTC"
 
     def received(self, moment: str | None) -> str:
         """Return a received date in the zone in which it was given."""
         found = _moment(moment)
         if found is None:
-            return moment or ""
+            return shown(moment)
         zone = f"{found:%z}" if found.tzinfo is not None else ""
         zone = f" {zone[:3]}:{zone[3:5]}" if zone else ""
         return f"{self._day(found)}, {self._time(found)}{zone}"
@@ -129,7 +124,7 @@ class Words:
     def day(self, moment: str | None) -> str:
         """Return the day of a moment in UTC."""
         found = _in_utc(moment)
-        return (moment or "") if found is None else self._day(found)
+        return shown(moment) if found is None else self._day(found)
 
     def listing(self, parts: Iterable[str]) -> str:
         """Return parts of a sentence put together: one, two and three."""
@@ -139,7 +134,7 @@ class Words:
         """Return day, month, hour and minute of a moment in UTC: short, for a chart."""
         found = _in_utc(moment)
         if found is None:
-            return moment or ""
+            return shown(moment)
         day = format_skeleton("MMMd", found, locale=self.locale)
         return f"{day}, {found:%H:%M}"
 
@@ -147,7 +142,7 @@ class Words:
         """Return day, month and hour of a moment in UTC: shorter."""
         found = _moment(moment)
         if found is None:
-            return moment or ""
+            return shown(moment)
         return f"{format_skeleton('Md', found, locale=self.locale)} {found:%H}h"
 
     def _day(self, moment: datetime) -> str:
