@@ -35,6 +35,7 @@ OLD = "old@example.com"
 NEW = "new@contoso.com"
 SECRETS = {"OLD_PASSWORD": "correct horse"}
 EXPLORE = (
+    ("waystation report {} demo-report.html", "the audit report, for a browser"),
     ("waystation check", "prove every message again"),
     ("waystation status", "the totals, folder by folder"),
     ("waystation ledger", "one line for each message (--format csv for a spreadsheet)"),

@@ -76,6 +76,24 @@ prepare_dovecot() {
     say "no Dovecot here: leaving out the tests marked 'server' (Debian: $how)"
 }
 
+# Install Debian's Pango for the tests that make PDF files, or say why not.
+prepare_pango() {
+    if ldconfig -p 2>/dev/null | grep -q 'libpango-1\.0\.so' || [ "$(uname)" != Linux ]; then
+        return
+    fi
+    pango="libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        say "installing Pango for the tests that make PDF files"
+        export DEBIAN_FRONTEND=noninteractive
+        # shellcheck disable=SC2086 # three names
+        if apt-get update -qq </dev/null >/dev/null &&
+            apt-get install -qq -y --no-install-recommends $pango fonts-dejavu-core </dev/null >/dev/null; then
+            return
+        fi
+    fi
+    say "no Pango here: leaving out the tests of PDF files (Debian: apt-get install $pango)"
+}
+
 # Runs in a subshell, whose end puts the machine's own policy back.
 install_dovecot() {
     policy=/usr/sbin/policy-rc.d

@@ -31,7 +31,7 @@ def options() -> Iterator[tuple[str, str]]:
 def test_the_commands_are_those_of_this_version() -> None:
     assert list(COMMANDS) == [
         *("export", "check", "seal", "diff", "plan", "import", "verify", "rollback", "status"),
-        *("ledger", "search", "show", "browse", "extract"),
+        *("ledger", "report", "search", "show", "browse", "extract"),
         *("folders", "doctor", "login", "logout", "providers"),
     ]
 
