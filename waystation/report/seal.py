@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from store.journal import short
+
 if TYPE_CHECKING:
     from store.audit import Sealed
     from waystation.report.words import Words
-
-_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_BITS = 160
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -37,10 +35,3 @@ def lines(sealed: Sealed | None, words: Words) -> list[Step]:
         "hash": sealed.hash,
     }
     return [Step(f"waystation check ARCHIVE --seal {short(sealed.hash)}", text % values)]
-
-
-def short(digest: str) -> str:
-    """Return 160 bits of a sha256 for paper, in Crockford's base 32, by four letters."""
-    number = int(digest[: _BITS // 4], 16)
-    letters = "".join(_LETTERS[number >> bits & 31] for bits in range(_BITS - 5, -1, -5))
-    return "-".join(letters[at : at + 4] for at in range(0, len(letters), 4))
