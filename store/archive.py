@@ -222,8 +222,9 @@ class Archive:
             raise
         with archive:
             write_waiting(path, Records(archive.database))
-            run = archive.index.run_begins(command, None, version("waystation"), began)
-            archive.end_run(Told(run, command, None, began, outcome, totals, asked))
+            with archive.database.atomic():
+                run = archive.index.run_begins(command, None, version("waystation"), began)
+                archive.end_run(Told(run, command, None, began, outcome, totals, asked))
             write_waiting(path, Records(archive.database))
             record = Records(archive.database).last()
         if record is None:
