@@ -252,6 +252,10 @@ class ImapSession:
         if ended and self._source is not None and self._token is not None:
             self._source.discard(self._token)
 
+    def cut(self) -> None:
+        """Break the connection, from any thread: whoever waits for an answer shall not."""
+        self._stream.cut()
+
     @property
     def must_renew(self) -> bool:
         """Whether the token is about to expire: time for a new connection between two messages."""

@@ -230,6 +230,10 @@ class Pop3Session:
         """Close without a word: the connection is broken, or its state unknown."""
         self._stream.close()
 
+    def cut(self) -> None:
+        """Break the connection, from any thread: whoever waits for an answer shall not."""
+        self._stream.cut()
+
     @property
     def must_renew(self) -> bool:
         """Whether the token is about to expire."""

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _EARLY = 300.0
 """Seconds before its end at which a token is renewed. Exchange Online cuts a session whose
 token has run out at its next command."""
+_NEW = 60.0
+"""Seconds for which a shared token counts as new."""
 _PART = 5
 """A short-lived token is renewed when so small a part of its life is left."""
 
@@ -116,6 +120,53 @@ class TokenSource(Protocol):
 
     def discard(self, token: Token) -> None:
         """Never hand this token out again: the server does not take it."""
+
+
+class SharedTokens:
+    """One token for many mailboxes and threads; see ``TokenSource``.
+
+    A mailbox that refuses it does not have it thrown away for the others, unless it is no longer
+    new: else a hundred mailboxes without permission would ask for a hundred tokens.
+    """
+
+    def __init__(self, source: TokenSource, clock: Callable[[], float] = time.time) -> None:
+        self._source = source
+        self._clock = clock
+        self._lock = Lock()
+        self._token: Token | None = None
+        self._had_at = 0.0
+
+    @property
+    def tenant(self) -> str:
+        """See ``TokenSource``."""
+        return self._source.tenant
+
+    @property
+    def is_app_only(self) -> bool:
+        """See ``TokenSource``."""
+        return self._source.is_app_only
+
+    def token(self) -> Token:
+        """See ``TokenSource``."""
+        with self._lock:
+            token = self._source.token()
+            if token is not self._token:
+                self._token, self._had_at = token, self._clock()
+            return token
+
+    def must_renew(self, token: Token) -> bool:
+        """See ``TokenSource``."""
+        return self._source.must_renew(token)
+
+    def is_expired(self, token: Token) -> bool:
+        """See ``TokenSource``."""
+        return self._source.is_expired(token)
+
+    def discard(self, token: Token) -> None:
+        """See ``TokenSource``."""
+        with self._lock:
+            if token is self._token and self._clock() - self._had_at >= _NEW:
+                self._source.discard(token)
 
 
 def claims_of(secret: str) -> Mapping[str, Any]:

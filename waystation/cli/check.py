@@ -58,26 +58,35 @@ def _check(
     Finds altered, missing, foreign, half-written and renamed files. Exit code 13 when anything
     was found.
     """
+    listener = state.listen("check", as_json=as_json, quiet=quiet)
+    if rebuild:
+        _rebuild(archive, listener)
+    return run(archive, listener, is_repairing=repair)
+
+
+def run(archive: Path, listener: Listener, *, is_repairing: bool = False) -> int:
+    """Check one archive and tell what was found; return the exit code.
+
+    Raises:
+        WaystationError: there is no archive that could be checked.
+    """
     from store.archive import Archive
     from store.check import Checked, check
     from store.check import repair as repair_found
 
-    listener = state.listen("check", as_json=as_json, quiet=quiet)
-    if rebuild:
-        _rebuild(archive, listener)
     counted = Checked()
     kinds: Counter[str] = Counter()
     harmless: list[Discrepancy] = []
     with ExitStack() as stack:
         opened = stack.enter_context(
-            Archive.write(archive, "check --repair") if repair else Archive.read(archive)
+            Archive.write(archive, "check --repair") if is_repairing else Archive.read(archive)
         )
         for found in check(opened, listener, counted):
             kinds[found.kind.value] += 1
             listener.finding(_discrepancy(found), _discrepancy_text(found))
             if found.can_be_undone:
                 harmless.append(found)
-        repaired = repair_found(opened, harmless) if repair else 0
+        repaired = repair_found(opened, harmless) if is_repairing else 0
     listener.close()
     can_be_undone = len(harmless) == kinds.total()
     listener.say(_sentence(counted, kinds, repaired, can_be_undone=can_be_undone))

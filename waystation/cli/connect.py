@@ -13,7 +13,7 @@ from waystation.cli.secrets import PasswordSource, password_for
 from waystation.errors import UsageError, WaystationError, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from export.source import MailSource
     from importer.target import MailTarget
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from waystation.cli.output import Listener
     from waystation.imap import Connection, ImapSession
     from waystation.pop3 import Pop3Session
+    from waystation.retry import Patience
     from waystation.signin import Credential
 
 
@@ -73,6 +74,31 @@ class Login:
         from waystation.imap import ImapSession
 
         return ImapSession.open(self.account, self.credential, self.connection)
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """How a command gets to its servers, and how it waits: as its options say."""
+
+    passwords: PasswordSource
+    connection: Connection
+    sign_in: options.SignIn
+
+    def login(self, account: Account) -> Login:
+        """Return everything that a connection to an account takes; see ``Login.ask``."""
+        return Login.ask(account, self.passwords, self.connection, self.sign_in)
+
+    def placed(self, account: Account) -> Account:
+        """Return the account at the address where the options say that it is."""
+        return placed(account, self.sign_in)
+
+    def sessions(self, login: Login, listener: Listener) -> Sessions:
+        """Return the sessions of a login; the first is opened at once."""
+        return Sessions(login, listener)
+
+    def patience(self, listener: Listener, delays: tuple[float, ...]) -> Patience | None:  # noqa: ARG002
+        """Return how long to wait between tries; None is as usual."""
+        return None
 
 
 def by_way(connection: Connection, sign_in: options.SignIn) -> Connection:
@@ -150,9 +176,19 @@ class Sessions:
     closes the first session where nobody took it.
     """
 
-    def __init__(self, login: Login, listener: Listener | None = None) -> None:
+    def __init__(
+        self,
+        login: Login,
+        listener: Listener | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        opened: Callable[[ImapSession | Pop3Session], None] = lambda _: None,
+    ) -> None:
+        """Open sessions; ``opened`` is told each."""
         self._login = login
-        self._first: ImapSession | Pop3Session | None = _patiently(login, listener)
+        self._opened = opened
+        self._first: ImapSession | Pop3Session | None = _patiently(login, listener, sleep)
+        opened(self._first)
         self.is_exchange = getattr(self._first, "is_exchange", False)
         """Whether the server is Exchange Online, whatever it was called."""
 
@@ -194,10 +230,15 @@ class Sessions:
 
     def _next(self) -> ImapSession | Pop3Session:
         session, self._first = self._first, None
-        return session or self._login.session()
+        if session is None:
+            session = self._login.session()
+            self._opened(session)
+        return session
 
 
-def _patiently(login: Login, listener: Listener | None) -> ImapSession | Pop3Session:
+def _patiently(
+    login: Login, listener: Listener | None, sleep: Callable[[float], None]
+) -> ImapSession | Pop3Session:
     """Open a session; where the other side only asks for a pause, after that.
 
     Raises:
@@ -211,7 +252,7 @@ def _patiently(login: Login, listener: Listener | None) -> ImapSession | Pop3Ses
                 raise
             if listener is not None:
                 listener.waiting(error.backoff, str(error))
-            time.sleep(error.backoff)
+            sleep(error.backoff)
     return login.session()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from waystation.cli import choosing, options
-from waystation.cli.connect import Login, Sessions, source_account
+from waystation.cli.connect import Doors, source_account
 from waystation.cli.naming import named_account
 from waystation.cli.sizes import size_of
 from waystation.cli.text import count_text, size_text
@@ -19,7 +19,9 @@ from waystation.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from export.run import Options
     from waystation.address import Account
+    from waystation.cli.output import Listener
 
 _EXAMPLES = """\
 \b
@@ -87,25 +89,40 @@ def _export(
     Creates ARCHIVE when it is not there. The server is only read: no flag is set, nothing is
     deleted on either side. What has vanished from the server is noted and kept.
     """
-    from export.run import Exported, Options, export, totals
-    from store.archive import Archive
+    from export.run import Options
 
     listener = voice.listener("export")
-    passwords = reach.passwords
+    doors = Doors(
+        reach.passwords, replace(reach.connection, largest_message=largest_message), sign_in
+    )
     selection = replace(
         chosen.selection(),
         flags=tuple(flags.flag or ()),
         not_flags=tuple(flags.not_flag or ()),
     )
-    octets_a_day = _octets_a_day(budget)
-    account, is_new = _account(archive, source, new_source=new_source, mix=mix_protocols)
-    connection = replace(reach.connection, largest_message=largest_message)
-    login = Login.ask(account, passwords, connection, sign_in)
+    how = Options(
+        accept_emptied, quick, new_source, rate, selection, octets_a_day(budget), mix_protocols
+    )
+    return run(archive, source, how, doors, listener)
+
+
+def run(archive: Path, source: str | None, how: Options, doors: Doors, listener: Listener) -> int:
+    """Archive one mailbox and tell how it went; return the exit code.
+
+    Raises:
+        WaystationError: the run could not go on; the same call goes on from there.
+    """
+    from export.run import Exported, export, totals
+    from store.archive import Archive
+    from waystation.retry import DELAYS
+
+    account, is_new = _account(archive, source, new_source=how.new_source, mix=how.mix_protocols)
+    login = doors.login(account)
     numbers: dict[str, int] = {}
     result = Exported()
     with ExitStack() as stack:
         # Only when somebody lets us in does an archive come into being.
-        sessions = stack.enter_context(Sessions(login, listener))
+        sessions = stack.enter_context(doors.sessions(login, listener))
         opened = stack.enter_context(
             Archive.create(archive, account.name, account.key)
             if is_new
@@ -119,16 +136,9 @@ def _export(
                     account.name,
                     account.key,
                     listener,
-                    Options(
-                        accept_emptied,
-                        quick,
-                        new_source,
-                        rate,
-                        selection,
-                        octets_a_day,
-                        mix_protocols,
-                    ),
-                    result=result,
+                    how,
+                    doors.patience(listener, DELAYS),
+                    result,
                 )
             finally:
                 # Also of a run that fails: what it has fetched counts toward the day's budget.
@@ -158,7 +168,7 @@ def _account(
     return named_account(named), True
 
 
-def _octets_a_day(budget: str | None) -> int | None:
+def octets_a_day(budget: str | None) -> int | None:
     """Return what ``--budget`` means: octets, 0 for no ceiling, None for what is usual."""
     if budget is None:
         return None

@@ -11,6 +11,7 @@ from waystation.errors import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import typer
 
@@ -40,10 +41,18 @@ def _status(
     as_json: options.Json = False,
 ) -> int:
     """Show the totals of the ledger, folder by folder; they add up to what the source held."""
+    return run(archive, state.listen("status", as_json=as_json))
+
+
+def run(archive: Path, listener: Listener) -> int:
+    """Tell the totals of one archive; return the exit code.
+
+    Raises:
+        WaystationError: there is no archive that could be read.
+    """
     from store.archive import Archive
     from store.status import status
 
-    listener = state.listen("status", as_json=as_json)
     with Archive.read(archive) as opened:
         folders = status(opened)
         targets = [target.name for target in opened.transfers.targets()]

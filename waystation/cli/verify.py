@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from waystation.cli import choosing, house, options, state
-from waystation.cli.connect import Login, Sessions, known_target, source_account, target_account
+from waystation.cli.connect import Doors, known_target, source_account, target_account
 from waystation.cli.secrets import PasswordSource
 from waystation.cli.text import sum_text
 from waystation.errors import UsageError, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from store.archive import Archive
     from store.finding import Compared, Finding
     from waystation.address import Account
+    from waystation.cli.connect import Sessions
     from waystation.cli.output import Listener
     from waystation.selection import Selection
 
@@ -74,8 +77,6 @@ def _verify(
     Exit code 13 when anything differs. What arrived as it should becomes 'verified' in the
     ledger.
     """
-    from store.archive import Archive
-    from store.finding import Compared
     from waystation.imap import Connection
 
     listener = state.listen("verify", as_json=as_json, quiet=quiet, debug=debug)
@@ -85,23 +86,46 @@ def _verify(
         raise UsageError("--from goes with --source, --to with --target.")
     selection = chosen.selection()
     passwords = PasswordSource(password_env, password_command)
-    connection = Connection(ca_file, allow_plaintext, timeout)
+    doors = Doors(passwords, Connection(ca_file, allow_plaintext, timeout), sign_in)
+    how = How(selection, is_source=source, deep=deep)
+    return run(archive, from_ if source else to, how, doors, listener)
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What shall be compared, and how thoroughly."""
+
+    selection: Selection
+    is_source: bool
+    deep: bool = False
+
+
+def run(archive: Path, server: str | None, how: How, doors: Doors, listener: Listener) -> int:
+    """Compare one archive and tell what was found; return the exit code.
+
+    Raises:
+        WaystationError: it could not be compared to the end.
+    """
+    from store.archive import Archive
+    from store.finding import Compared
+
     compared = Compared()
     causes: dict[str, int] = {}
     with ExitStack() as stack:
         # What is found in the target goes into the ledger; of the source nothing is recorded.
         opened = stack.enter_context(
-            Archive.read(archive) if source else Archive.write(archive, "verify")
+            Archive.read(archive) if how.is_source else Archive.write(archive, "verify")
         )
-        account = source_account(opened.description, from_) if source else _account(opened, to)
-        login = Login.ask(account, passwords, connection, sign_in)
-        sessions = stack.enter_context(Sessions(login, listener))
+        account = (
+            source_account(opened.description, server)
+            if how.is_source
+            else _account(opened, server)
+        )
+        sessions = stack.enter_context(doors.sessions(doors.login(account), listener))
         findings = (
-            _with_source(stack, opened, sessions, listener, compared, selection, deep=deep)
-            if source
-            else _with_target(
-                stack, opened, sessions, account, listener, compared, selection, deep=deep
-            )
+            _with_source(stack, opened, sessions, listener, compared, how)
+            if how.is_source
+            else _with_target(stack, opened, sessions, account, listener, compared, how, doors)
         )
         for finding in findings:
             causes[finding.cause.value] = causes.get(finding.cause.value, 0) + 1
@@ -141,9 +165,7 @@ def _with_source(
     sessions: Sessions,
     listener: Listener,
     compared: Compared,
-    selection: Selection,
-    *,
-    deep: bool,
+    how: How,
 ) -> Iterator[Finding]:
     from export.verify import verify
 
@@ -152,7 +174,7 @@ def _with_source(
         sum(count for _, reached, _, gone, count, _ in totals if reached == "archived" and not gone)
     )
     mail_source = stack.enter_context(sessions.source(archive, is_reading=True))
-    return verify(archive, mail_source, listener, compared, deep=deep, selection=selection)
+    return verify(archive, mail_source, listener, compared, deep=how.deep, selection=how.selection)
 
 
 def _with_target(
@@ -162,15 +184,15 @@ def _with_target(
     account: Account,
     listener: Listener,
     compared: Compared,
-    selection: Selection,
-    *,
-    deep: bool,
+    how: How,
+    doors: Doors,
 ) -> Iterator[Finding]:
     from importer.lasting import LastingTarget
     from importer.verify import verify
-    from waystation.retry import Patience
+    from waystation.retry import DELAYS, Patience
 
-    lasting = LastingTarget(sessions.target, listener, Patience(listener))
+    patience = doors.patience(listener, DELAYS) or Patience(listener)
+    lasting = LastingTarget(sessions.target, listener, patience)
     mail_target = stack.enter_context(lasting)
     target = archive.transfers.target(account.name, account.key)
     rules = house.USUAL.rules(None) if sessions.is_exchange else None
@@ -181,8 +203,8 @@ def _with_target(
         listener,
         compared,
         house=rules,
-        deep=deep,
-        selection=selection,
+        deep=how.deep,
+        selection=how.selection,
     )
 
 
