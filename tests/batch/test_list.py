@@ -194,6 +194,12 @@ def test_a_priority_is_a_whole_number() -> None:
     ]
 
 
+def test_a_pattern_that_means_nothing_is_named() -> None:
+    assert faults("mailbox,from,exclude\na,imaps://a@x.org,Old*|@rubbish\n") == [
+        (2, "exclude", "bad_pattern")
+    ]
+
+
 def test_the_other_two_forms_have_faults_of_their_own() -> None:
     around = Surroundings(Side.SOURCE, server="mail.x.org")
     microsoft = "EmailAddress,UserName,Password\nada,ada,p\nb@x.org,b,\nc@x.org,,p\n"

@@ -42,6 +42,7 @@ class FaultKind(StrEnum):
     NO_VARIABLE = "variable_not_set"
     NO_PASSWORD = "empty_password"  # noqa: S105 - a word for what is missing
     BAD_PRIORITY = "bad_priority"
+    BAD_PATTERN = "bad_pattern"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -17,6 +17,7 @@ from waystation.batch.faults import Fault, FaultKind, ListError
 from waystation.batch.form import Form, read_table
 from waystation.errors import UsageError, plain
 from waystation.providers import PROVIDERS, by_name
+from waystation.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -157,8 +158,8 @@ class _Reader:
             ends[Side.SOURCE],
             ends[Side.TARGET],
             self._priority(line, row.get("priority", "")),
-            _globs(row.get("folder", "")),
-            _globs(row.get("exclude", "")),
+            self._globs(line, "folder", row.get("folder", "")),
+            self._globs(line, "exclude", row.get("exclude", "")),
         )
 
     def _microsoft(self, line: int, row: dict[str, str]) -> Mailbox:
@@ -317,6 +318,14 @@ class _Reader:
             return 0
         return int(text)
 
+    def _globs(self, line: int, column: str, text: str) -> tuple[str, ...]:
+        globs = tuple(glob.strip() for glob in text.split("|") if glob.strip())
+        try:
+            Selection(globs)
+        except UsageError as error:
+            self._fault(line, column, FaultKind.BAD_PATTERN, str(error))
+        return globs
+
     def _fault(self, line: int, column: str, kind: FaultKind, text: str) -> None:
         self._faults.append(Fault(line, column, kind, text))
 
@@ -333,10 +342,6 @@ def _takes_tokens(server: str | None) -> bool:
     preset = None if server is None else _PRESET.match(server)
     provider = None if preset is None else by_name(preset[1].lower())
     return provider is not None and provider.takes_tokens_only
-
-
-def _globs(text: str) -> tuple[str, ...]:
-    return tuple(glob.strip() for glob in text.split("|") if glob.strip())
 
 
 def _literal(name: str) -> str:

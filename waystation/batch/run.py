@@ -158,12 +158,15 @@ class Batch:
             with self._slots.changed:
                 while self._waiting or self._at_work:
                     self._slots.changed.wait(self._begin_who_can())
-                    if self._failure is not None:
-                        raise self._failure
+                    self._raise_failure()
         except BaseException:
             self._stop()
             raise
         return self._endings
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _begin_who_can(self) -> float:
         """Begin with all who have a slot; return the seconds to wait for something to happen."""

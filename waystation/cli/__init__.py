@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from waystation.cli import (
+    batch,
     check,
     export,
     folders,
@@ -57,6 +58,7 @@ for command in (
     folders,
     servers,
     providers,
+    batch,
 ):
     command.register(app)
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from waystation import oauth
 from waystation.cli import state
 from waystation.errors import SignInError, UsageError, plain
+from waystation.token import SharedTokens
 
 if TYPE_CHECKING:
     from waystation.address import Account
     from waystation.cli.options import SignIn
     from waystation.imap import Connection
+    from waystation.token import TokenSource
 
 
 def tokens_for(account: Account, connection: Connection, sign_in: SignIn) -> oauth.Tokens:
@@ -29,6 +32,35 @@ def tokens_for(account: Account, connection: Connection, sign_in: SignIn) -> oau
     if sign_in.sign_in_as is not None:
         raise UsageError("--sign-in-as names a user; an application signs in as itself.")
     return oauth.app_tokens(registration, _proof(sign_in), account.user, web)
+
+
+class TokenPool:
+    """The tokens of many mailboxes: an application's token serves all mailboxes of a tenant."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._shared: dict[oauth.Registration, SharedTokens] = {}
+
+    def tokens_for(self, account: Account, connection: Connection, sign_in: SignIn) -> TokenSource:
+        """Return where the tokens of an account come from; see ``tokens_for``."""
+        if not sign_in.is_app_only:
+            return tokens_for(account, connection, sign_in)
+        registration = registration_for(account, sign_in)
+        with self._lock:
+            if registration not in self._shared:
+                self._shared[registration] = SharedTokens(tokens_for(account, connection, sign_in))
+            return self._shared[registration]
+
+
+def demand_proof(sign_in: SignIn) -> None:
+    """See that what an application signs in with is there, before a mailbox needs it.
+
+    Raises:
+        SignInError: the secret is not where the user said.
+        UsageError: the options contradict each other.
+    """
+    if sign_in.is_app_only:
+        _proof(sign_in)
 
 
 def registration_for(account: Account, sign_in: SignIn) -> oauth.Registration:
