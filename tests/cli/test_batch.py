@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
 import signal
+import struct
+import subprocess
+import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.cli.conftest import CommandLine, Result
+    from tests.cli.conftest import CommandLine, FakeKeyring, Result
     from tests.fakes.certificates import TestAuthority
 
 NAMES = ("ada", "bob", "eve")
@@ -315,6 +321,44 @@ def test_hours_that_are_none_and_lists_that_are_not_there_are_refused(office: Of
     assert office.waystation("batch", "check", office.root).code == 10
 
 
+def test_what_all_share_may_stand_in_a_file_in_root(office: Office) -> None:
+    office.old.mailboxes["ada"].create("Junk").append(letter(9, "ada"))
+    office.root.mkdir()
+    (office.root / "waystation.toml").write_text(
+        f'''ca-file = "{office.ca_file}"\nexclude = ["Junk"]\n[export]\nconnections = 1\n'''
+    )
+
+    first = office.waystation(*office.words("export", "--json"))
+    given = office.waystation(*office.words("export", "--exclude", "nothing*", "--json"))
+
+    assert (first.code, given.code) == (0, 0), first.err
+    assert first.summary["sums"]["new"] == 12
+    assert given.summary["sums"]["new"] == 1  # what is said with the command counts
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("connections = ", "waystation.toml: "),
+        ("conections = 3", "'conections' is no option"),
+        ("[export]\nprotected = 'wrap'", "'protected' is no option of batch export"),
+        ("[exprot]\nquick = true", "'exprot' is no option"),
+        ("connections = 'many'", "Invalid value for '--connections'"),
+        ("password = 'hunter2'", "'password' is no option"),
+    ],
+)
+def test_a_file_of_defaults_that_makes_no_sense_is_refused(
+    office: Office, text: str, words: str
+) -> None:
+    office.root.mkdir()
+    (office.root / "waystation.toml").write_text(text)
+
+    result = office.run("export")
+
+    assert (result.code, words in result.one_error) == (2, True), result.err
+    assert "hunter2" not in result.err
+
+
 @pytest.mark.parametrize("form", Form)
 def test_each_template_is_a_list_without_faults(waystation: CommandLine, form: Form) -> None:
     shown = waystation("batch", "template", form.value)
@@ -358,3 +402,92 @@ def test_one_token_of_an_application_opens_all_mailboxes(
         assert len(provider.issued) == 1
         monkeypatch.delenv("APP_SECRET")
         assert office.run("import", *sign_in).code == 12
+
+
+def test_at_a_terminal_a_table_shows_who_works_and_the_totals(
+    office: Office, processes: ExitStack
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    termios = pytest.importorskip("termios")
+    office.old.script.on("FETCH", Delay(60))
+    words = office.words("export", "--ca-file", office.ca_file)
+    terminal, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 110, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
+    process = processes.enter_context(
+        subprocess.Popen(
+            [sys.executable, "-m", "waystation", *map(str, words)],
+            stdin=subprocess.DEVNULL,
+            stdout=child,
+            stderr=child,
+            env=environment | {"TERM": "xterm"},
+        )
+    )
+    processes.callback(process.kill)
+    os.close(child)
+    shown, has_sent = "", False
+    with suppress(OSError):  # Linux says so when the other side has closed
+        while piece := os.read(terminal, 65_536).decode():
+            shown += piece
+            seen = re.search(r"eve +working +0/4.*0 of 3 mailboxes, 0 of 12", shown, re.DOTALL)
+            if seen and not has_sent:
+                has_sent = True
+                process.send_signal(signal.SIGINT)
+    os.close(terminal)
+
+    assert process.wait(10) == 130
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h")  # the cursor is back
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert re.search(r"mailbox +state +messages", shown)
+    assert "interrupted; the same command goes on" in shown
+
+
+def test_ceilings_hold_for_all_mailboxes_together(office: Office) -> None:
+    assert office.run("export").code == 0
+    begun = time.monotonic()
+
+    result = office.run("import", "--total-rate", 12, "--bandwidth", "1M", "--json")
+
+    # Twelve messages, and each is paid for after it was sent.
+    assert time.monotonic() - begun > 0.9
+    assert result.summary["sums"]["appended"] == 12
+
+
+def test_a_keyring_entry_of_another_name_is_taken(office: Office, own_keyring: FakeKeyring) -> None:
+    own_keyring.set_password("waystation", "the one of ada", SECRET)
+    office.head = "mailbox,from,from_password_keyring"
+    office.rows = [
+        f"{name},imaps://{name}@localhost:{office.old.port},the one of {name}"
+        for name in ("ada", "bob")
+    ]
+
+    result = office.run("export", "--json")
+
+    assert (result.code, result.summary["done"]) == (12, 1)
+    assert "keyring set waystation the one of bob" in result.err
+
+
+def test_status_names_who_has_not_begun(office: Office) -> None:
+    office.rows = office.rows[:1]
+    office.run("export")
+    office.rows = [office.row(name) for name in NAMES]
+
+    result = office.run("status", "--json")
+    table = office.run("status").out
+
+    assert {row["mailbox"]: row["state"] for row in result.of_type("mailbox")} == {
+        "ada": "complete", "bob": "not begun", "eve": "not begun",
+    }  # fmt: skip
+    assert result.summary["states"] == {"complete": 1, "not begun": 2}
+    assert "not begun" in table
+
+
+def test_a_plan_of_all_is_one_table(office: Office) -> None:
+    office.run("export")
+
+    result = office.run("plan", "--offline")
+
+    assert result.code == 0
+    assert len(result.out.splitlines()) == 4
+    assert "ada" in result.out
+    assert office.new.commands("AUTHENTICATE") == 0

@@ -19,10 +19,37 @@ _PER_HOST = 10
 """The same of one host. Dovecot lets so many connections of a user in from one address
 (mail_max_userip_connections), and no other server that is known lets in fewer."""
 
+
+def _with_defaults(context: typer.Context, root: Path) -> Path:
+    """Take the defaults of the other options from ROOT; what is said with the command counts."""
+    # Loaded late: only a batch needs it.
+    from waystation.cli.defaults import defaults_of
+
+    options = {
+        name.removeprefix("--"): str(parameter.name)
+        for parameter in context.command.params
+        for name in parameter.opts
+        if name.startswith("--")
+    }
+    group = context.parent.command if context.parent is not None else None
+    others = getattr(group, "commands", {})
+    known = {
+        name.removeprefix("--")
+        for command in others.values()
+        for parameter in command.params
+        for name in parameter.opts
+    }
+    found = defaults_of(root, str(context.info_name), options, known, set(others))
+    context.default_map = {**(context.default_map or {}), **found}
+    return root
+
+
 Root = Annotated[
     Path,
     typer.Argument(
         metavar="ROOT",
+        is_eager=True,
+        callback=_with_defaults,
         help="The directory that holds one archive per mailbox.",
         show_default=False,
     ),
