@@ -153,6 +153,31 @@ def test_who_pauses_lets_another_one_work() -> None:
     assert [slots.taken] == [1]
 
 
+def test_who_has_a_connection_that_counts_keeps_the_slot_in_a_pause() -> None:
+    class AtOnce(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            taken.append(slots.taken)
+            return False
+
+    class Session:
+        def drop(self) -> None:
+            """Nothing to drop."""
+
+        def cut(self) -> None:
+            """Nothing to cut."""
+
+    taken: list[int] = []
+    slots = Slots(2, lambda _: 1)
+    turn = Turn("mail.x.org", slots, Ceilings(0, 0, time.monotonic), AtOnce(), lambda: 0.0)
+    assert slots.try_take("mail.x.org")
+    turn.opened(Session())
+    turn.sleep(300)
+    turn.closed()
+    turn.sleep(300)
+
+    assert taken == [1, 0]
+
+
 def test_one_host_does_not_take_the_slots_of_another() -> None:
     slots = Slots(3, lambda host: 1 if host == "slow" else 0)
 

@@ -38,7 +38,10 @@ class Session(Protocol):
 
 
 class Turn:
-    """The work on one mailbox, from one thread; ``cut`` comes from another."""
+    """The work on one mailbox, from one thread; ``cut`` comes from another.
+
+    Of an empty host, the connections are not counted.
+    """
 
     def __init__(
         self,
@@ -75,10 +78,12 @@ class Turn:
     def sleep(self, seconds: float) -> None:
         """Wait; where that is long, without a slot.
 
+        Of a host whose connections are counted, the slot is kept while there is one.
+
         Raises:
             HaltedError: the batch ends meanwhile.
         """
-        is_long = seconds >= _LONG
+        is_long = seconds >= _LONG and not (self._host and self._session)
         if is_long:
             self.give_slot()
         self._stopping.wait(seconds)
@@ -113,6 +118,11 @@ class Turn:
         except HaltedError:
             session.drop()
             raise
+
+    def closed(self) -> None:
+        """Take note that the connection is no more."""
+        with self._lock:
+            self._session = None
 
     def cut(self) -> None:
         """Break the connection, so that nobody waits for its answer."""

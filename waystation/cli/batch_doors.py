@@ -100,7 +100,13 @@ class MailboxDoors(Doors):
     def sessions(self, login: Login, listener: Listener) -> Sessions:
         """See ``Doors``."""
         self.turn.check()
-        return Sessions(login, listener, sleep=self.turn.sleep, opened=self.turn.opened)
+        return Sessions(
+            login,
+            listener,
+            sleep=self.turn.sleep,
+            opened=self.turn.opened,
+            closed=self.turn.closed,
+        )
 
     def patience(self, listener: Listener, delays: tuple[float, ...]) -> Patience | None:
         """See ``Doors``."""

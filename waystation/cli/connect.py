@@ -183,10 +183,12 @@ class Sessions:
         *,
         sleep: Callable[[float], None] = time.sleep,
         opened: Callable[[ImapSession | Pop3Session], None] = lambda _: None,
+        closed: Callable[[], None] = lambda: None,
     ) -> None:
-        """Open sessions; ``opened`` is told each."""
+        """Open sessions; ``opened`` and ``closed`` are told."""
         self._login = login
         self._opened = opened
+        self._closed = closed
         self._first: ImapSession | Pop3Session | None = _patiently(login, listener, sleep)
         opened(self._first)
         self.is_exchange = getattr(self._first, "is_exchange", False)
@@ -228,12 +230,17 @@ class Sessions:
                 cast("ImapSession", session), pipelined=pipelined, is_careful=self.is_exchange
             )
 
-    def _next(self) -> ImapSession | Pop3Session:
+    @contextmanager
+    def _next(self) -> Iterator[ImapSession | Pop3Session]:
         session, self._first = self._first, None
         if session is None:
             session = self._login.session()
             self._opened(session)
-        return session
+        try:
+            with session:
+                yield session
+        finally:
+            self._closed()
 
 
 def _patiently(
