@@ -491,3 +491,33 @@ def test_a_plan_of_all_is_one_table(office: Office) -> None:
     assert len(result.out.splitlines()) == 4
     assert "ada" in result.out
     assert office.new.commands("AUTHENTICATE") == 0
+
+
+def test_the_commands_for_powershell_take_every_name_literally(
+    waystation: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text(
+        "mailbox,from,to\n"
+        "ada,imaps://ada@x.org,office365:o'neil$(x)@contoso.com\n"
+        "bob,imaps://bob@x.org,office365:b\u2019b@contoso.com\n"
+        "eve,imaps://eve@x.org,imaps://eve@y.org\n"
+    )
+    ids = ("--client-id", "APP", "--object-id", "OBJ")
+
+    shown = waystation("batch", "powershell", file, *ids)
+    file.write_text("mailbox,from\nada,imaps://ada@x.org\n")
+    nobody = waystation("batch", "powershell", file, *ids)
+
+    assert shown.code == 0
+    assert shown.out.splitlines() == [
+        "Connect-ExchangeOnline",
+        "New-ServicePrincipal -AppId 'APP' -ObjectId 'OBJ' -DisplayName 'waystation'",
+        "Add-MailboxPermission -Identity 'o''neil$(x)@contoso.com' -User 'OBJ'"
+        " -AccessRights FullAccess -AutoMapping $false",
+        "Set-CASMailbox -Identity 'o''neil$(x)@contoso.com' -ImapEnabled $true",
+        "Add-MailboxPermission -Identity 'b\u2019\u2019b@contoso.com' -User 'OBJ'"
+        " -AccessRights FullAccess -AutoMapping $false",
+        "Set-CASMailbox -Identity 'b\u2019\u2019b@contoso.com' -ImapEnabled $true",
+    ]
+    assert (nobody.code, "no mailbox of Office 365" in nobody.one_error) == (2, True)

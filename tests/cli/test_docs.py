@@ -43,7 +43,7 @@ def test_the_commands_are_those_of_this_version() -> None:
         *("export", "check", "plan", "import", "verify", "rollback", "status", "ledger"),
         *("folders", "doctor", "login", "logout", "providers"),
         *("batch export", "batch import", "batch check", "batch plan", "batch verify"),
-        *("batch status", "batch template"),
+        *("batch status", "batch template", "batch powershell"),
     ]
 
 

@@ -12,7 +12,7 @@ import typer
 
 from waystation.batch.form import Form
 from waystation.cli import check as check_command
-from waystation.cli import choosing, house, options
+from waystation.cli import choosing, house, options, state
 from waystation.cli import export as export_command
 from waystation.cli import importer as import_command
 from waystation.cli import plan as plan_command
@@ -20,7 +20,7 @@ from waystation.cli import status as status_command
 from waystation.cli import verify as verify_command
 from waystation.cli.folder_map import FolderMapFile, read_folder_map
 from waystation.cli.text import duration_text, size_text
-from waystation.cli.together import USUAL, List, ListOrAll, Root, Together
+from waystation.cli.together import USUAL, List, ListFile, ListOrAll, Root, Together
 from waystation.errors import NoArchiveError, UsageError, WaystationError, plain
 
 if TYPE_CHECKING:
@@ -308,6 +308,44 @@ def _template(
     from waystation.batch.template import TEMPLATES
 
     sys.stdout.write(TEMPLATES[form])
+    return 0
+
+
+@batch.command(
+    "powershell",
+    epilog=_examples(
+        "powershell mailboxes.csv --client-id APP --object-id OBJECT > a.ps1",
+        "powershell microsoft.csv --client-id APP --object-id OBJECT",
+    ),
+    short_help="Print the commands that let an application into the mailboxes of a list.",
+)
+def _powershell(
+    file: ListFile,
+    client_id: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            envvar="WAYSTATION_CLIENT_ID",
+            help="The application (client) ID of your own app registration.",
+        ),
+    ],
+    object_id: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="The object ID of the enterprise application, not of the app registration.",
+        ),
+    ],
+) -> int:
+    """Print the lines for Exchange Online PowerShell that open each mailbox of Office 365."""
+    from waystation.batch.powershell import addresses_of, commands
+    from waystation.cli.batch_job import listed
+
+    listener = state.listen("batch powershell")
+    addresses = addresses_of(listed(file, listener))
+    if not addresses:
+        raise UsageError(f"{plain(str(file))} names no mailbox of Office 365.")
+    sys.stdout.writelines(f"{line}\n" for line in commands(addresses, client_id, object_id))
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from waystation.batch.faults import ListError
 from waystation.batch.form import Form
-from waystation.batch.mailboxes import End, Mailbox, Side, Surroundings, read_list
+from waystation.batch.mailboxes import End, Mailbox, MailboxList, Side, Surroundings, read_list
 from waystation.batch.run import Batch, State
 from waystation.cli import state
 from waystation.cli.batch_doors import Keys, MailboxDoors
@@ -104,10 +104,6 @@ class Job:
             raise NoArchiveError(self.root, "there is no such directory")
         if file is None:
             return self._all()
-        try:
-            octets = file.read_bytes()
-        except OSError as error:
-            raise UsageError(f"--list {plain(str(file))}: {error.strerror}.") from None
         around = Surroundings(
             None if self._is_offline and self.command != "plan" else self.side,
             self.sign_in.server if self.side is Side.SOURCE else None,
@@ -118,14 +114,7 @@ class Job:
             frozenset(path.name for path in self.root.iterdir()) if is_there else frozenset(),
             self._has_target,
         )
-        try:
-            found = read_list(octets, around, str(file))
-        except ListError as error:
-            for fault in error.faults:
-                values = {"line": fault.line, "column": fault.column, "kind": fault.kind.value}
-                values["text"] = fault.text
-                self.listener.finding({"type": "fault", **values}, f"{plain(str(file))} {fault}")
-            raise
+        found = _read(file, around, self.listener)
         if found.passwords and not self._is_offline:
             self._warn_of_passwords(file, found.form, found.passwords)
         return found.mailboxes
@@ -274,6 +263,35 @@ class Job:
             f"{plain(str(file))} holds the passwords of {mailboxes_text(count)} in the open: keep "
             f"it where only you can read it, and delete it afterwards. {better}"
         )
+
+
+def listed(file: Path, listener: Listener) -> tuple[Mailbox, ...]:
+    """Return the mailboxes of a list, whatever shall be done with them.
+
+    Raises:
+        ListError: the list has faults; each has been told.
+        UsageError: it cannot be read.
+    """
+    return _read(file, Surroundings(), listener).mailboxes
+
+
+def _read(file: Path, around: Surroundings, listener: Listener) -> MailboxList:
+    try:
+        octets = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"the list {plain(str(file))}: {error.strerror}.") from None
+    try:
+        return read_list(octets, around, str(file))
+    except ListError as error:
+        for fault in error.faults:
+            values = {
+                "line": fault.line,
+                "column": fault.column,
+                "kind": fault.kind.value,
+                "text": fault.text,
+            }
+            listener.finding({"type": "fault", **values}, f"{plain(str(file))} {fault}")
+        raise
 
 
 def exit_code(endings: Iterable[Ending]) -> int:

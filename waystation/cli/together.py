@@ -64,6 +64,12 @@ List = Annotated[
         show_default=False,
     ),
 ]
+ListFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE.csv", help="The mailboxes, as with 'batch import'.", show_default=False
+    ),
+]
 ListOrAll = Annotated[
     Path | None,
     typer.Option(
