@@ -30,9 +30,18 @@ if TYPE_CHECKING:
     from waystation.cli.mailbox_listener import MailboxListener
     from waystation.cli.output import Listener
 
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "".join(f"  waystation batch {line}\n" for line in lines)
+
+
 batch = typer.Typer(
     name="batch",
     help="Many mailboxes: one list in, one archive each, worked on side by side.",
+    epilog=_examples(
+        "template > mailboxes.csv",
+        "export archives --list mailboxes.csv",
+    ),
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -41,10 +50,6 @@ batch = typer.Typer(
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.add_typer(batch, name="batch", short_help="The same for many mailboxes, by a list.")
-
-
-def _examples(*lines: str) -> str:
-    return "\b\nExamples:\n" + "".join(f"  waystation batch {line}\n" for line in lines)
 
 
 @batch.command(
