@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from store.transfers import Target
     from waystation.progress import Progress
 
-_DELAYS = (1.0, 2.0, 5.0, 15.0, 30.0)
+DELAYS = (1.0, 2.0, 5.0, 15.0, 30.0)
 """Seconds before each new try: never at once, since a server may still be storing what it got
 when the line broke, and nobody could find that yet."""
 
@@ -57,7 +57,7 @@ def replay(
     Raises:
         WaystationError: the run could not go on; the same call goes on from there.
     """
-    patience = patience or Patience(progress, delays=_DELAYS)
+    patience = patience or Patience(progress, delays=DELAYS)
     job = Job(archive, target, progress, options or Options(), patience)
     for pattern in job.choice.unmatched:
         progress.alarm(pattern, "the archive has no folder that this pattern names")

@@ -79,7 +79,7 @@ class Directories:
         if _is_deep(directory):
             return self._free(_deep(levels))
         for level in levels[depth:]:
-            component = _component(level)
+            component = directory_name(level)
             directory = self._free(f"{directory}/{component}" if directory else component)
             if len(directory.encode()) > LONGEST_PATH:
                 return self._free(_deep(levels))
@@ -87,19 +87,19 @@ class Directories:
 
     def _free(self, directory: str) -> str:
         """Return this directory, with a suffix when another folder has it."""
-        key = _sameness(directory)
+        key = sameness(directory)
         if key not in self._taken:
             return directory
         # thousands of names that differ in case must not be tried from 2 each time
         while True:
             number = self._last_suffix[key] = self._last_suffix.get(key, 1) + 1
             suffixed = f"{directory}~{number}"
-            if _sameness(suffixed) not in self._taken:
+            if sameness(suffixed) not in self._taken:
                 return suffixed
 
     def _settle(self, levels: tuple[str, ...], directory: str) -> None:
         self._directories.setdefault(levels, directory)
-        self._taken.add(_sameness(directory))
+        self._taken.add(sameness(directory))
 
     def _settle_parents(self, levels: tuple[str, ...], directory: str) -> None:
         components = directory.split("/")
@@ -129,12 +129,12 @@ def could_be(levels: tuple[str, ...], directory: str) -> bool:
         return _SUFFIX.sub("", directory) == _deep(levels)
     components = directory.split("/")
     return len(components) == len(levels) and all(
-        component == _component(level) or _SUFFIX.sub("", component) == _component(level)
+        component == directory_name(level) or _SUFFIX.sub("", component) == directory_name(level)
         for component, level in zip(components, levels, strict=True)
     )
 
 
-def _component(level: str) -> str:
+def directory_name(level: str) -> str:
     """Return the level as a directory name, before any suffix."""
     if not level:
         return "%"
@@ -200,12 +200,12 @@ def _is_awkward(char: str) -> bool:
 
 def _is_reserved(level: str) -> bool:
     """Tell whether a name belongs to Maildir, to Dovecot, or to a device of Windows."""
-    name = _sameness(level)
+    name = sameness(level)
     stem = name.split(".")[0].rstrip()  # "con .txt" is the console too
     return name in _MAILDIR or stem in _DEVICES or name.startswith(_BEGINNINGS)
 
 
-def _sameness(name: str) -> str:
+def sameness(name: str) -> str:
     """Return the same text for any two names that some file system takes for one.
 
     Coarser than each of them: compatibility forms count as equal, as do upper and lower case in
@@ -225,7 +225,7 @@ _BEGINNINGS = ("dovecot", "maildirfolder", "maildirsize", "subscriptions")
 """How the files begin that mail programs, and we, keep in a folder's directory."""
 
 _DEVICES = frozenset(
-    # COM¹ is COM1 to Windows, and to _sameness
+    # COM¹ is COM1 to Windows, and to sameness
     {"con", "prn", "aux", "nul", "conin$", "conout$"}
     | {f"{port}{number}" for port in ("com", "lpt") for number in range(10)}
 )

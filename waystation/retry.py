@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from waystation.errors import WaystationError
     from waystation.progress import Progress
 
-_DELAYS = (0.0, 1.0, 3.0, 10.0, 30.0)
+DELAYS = (0.0, 1.0, 3.0, 10.0, 30.0)
 """Seconds before each new try; the first is at once, since most lines break only once."""
 
 
@@ -25,7 +25,7 @@ class Patience:
         self,
         progress: Progress,
         sleep: Callable[[float], None] = time.sleep,
-        delays: tuple[float, ...] = _DELAYS,
+        delays: tuple[float, ...] = DELAYS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._progress = progress

@@ -125,6 +125,10 @@ class Session(ABC):
         """Close without a word: the connection is broken, or its state unknown."""
         self._stream.close()
 
+    def cut(self) -> None:
+        """Break the connection, from any thread: whoever waits for an answer shall not."""
+        self._stream.cut()
+
     @property
     def must_renew(self) -> bool:
         """Whether the token is about to expire: time for a new connection between two messages."""

@@ -251,6 +251,12 @@ class Stream:
         with suppress(OSError):
             self.sock.close()
 
+    def cut(self) -> None:
+        """Break the connection, also from another thread; whoever reads finds its end."""
+        with suppress(OSError):
+            # Not SSLSocket's own: that takes the encryption away under whoever reads.
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
     def _fill(self, rest: bytes = b"") -> None:
         """Receive more; of all that came before, only ``rest`` has not been read."""
         self._start, self._end = 0, len(rest)

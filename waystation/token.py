@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from waystation.errors import plain
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 _EARLY = 300.0
 """Seconds before its end at which a token is renewed. Exchange Online cuts a session whose
 token has run out at its next command."""
+_NEW = 60.0
+"""Seconds for which a shared token counts as new."""
 _PART = 5
 """A short-lived token is renewed when so small a part of its life is left."""
 
@@ -191,6 +194,55 @@ class Tokens:
         if self._token is not None and token.secret == self._token.secret:
             self._token = None
         self._is_worn = True
+
+
+class SharedTokens:
+    """One token for many mailboxes and threads; see ``TokenSource``.
+
+    A mailbox that refuses it does not have it thrown away for the others, unless it is no longer
+    new: else a hundred mailboxes without permission would ask for a hundred tokens.
+    """
+
+    def __init__(self, source: TokenSource, clock: Callable[[], float] = time.time) -> None:
+        self._source = source
+        self._clock = clock
+        self._lock = Lock()
+        self._token: Token | None = None
+        self._had_at = 0.0
+
+    @property
+    def tenant(self) -> str:
+        """See ``TokenSource``."""
+        return self._source.tenant
+
+    @property
+    def is_app_only(self) -> bool:
+        """See ``TokenSource``."""
+        return self._source.is_app_only
+
+    def token(self) -> Token:
+        """See ``TokenSource``."""
+        with self._lock:
+            token = self._source.token()
+            if self._token is None or token.secret != self._token.secret:
+                self._token, self._had_at = token, self._clock()
+            return token
+
+    def must_renew(self, token: Token) -> bool:
+        """See ``TokenSource``."""
+        return self._source.must_renew(token)
+
+    def is_expired(self, token: Token) -> bool:
+        """See ``TokenSource``."""
+        return self._source.is_expired(token)
+
+    def discard(self, token: Token) -> None:
+        """See ``TokenSource``."""
+        with self._lock:
+            known = self._token
+            is_it = known is not None and token.secret == known.secret
+            if is_it and self._clock() - self._had_at >= _NEW:
+                self._source.discard(token)
 
 
 def claims_of(secret: str) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from waystation.cli import (
+    batch,
     browse,
     check,
     diff,
@@ -70,6 +71,7 @@ for command in (
     folders,
     servers,
     providers,
+    batch,
 ):
     command.register(app)
 

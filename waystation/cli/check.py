@@ -74,9 +74,7 @@ def _check(
     Finds altered, missing, foreign, half-written and renamed files, and rows and records that
     were altered, removed, added or re-ordered. Exit code 13 when anything was found.
     """
-    from store.finds import Checked
     from store.journal import is_noted
-    from store.sealcheck import Sealed
 
     listener = state.listen("check", as_json=as_json, quiet=quiet)
     if seal is not None and not is_noted(seal):
@@ -86,15 +84,34 @@ def _check(
         )
     if rebuild:
         _rebuild(archive, listener)
+    return run(archive, listener, seal, manifest, is_repairing=repair)
+
+
+def run(
+    archive: Path,
+    listener: Listener,
+    seal: str | None = None,
+    manifest: Path | None = None,
+    *,
+    is_repairing: bool = False,
+) -> int:
+    """Check one archive, record that, and tell what was found; return the exit code.
+
+    Raises:
+        WaystationError: there is no archive that could be checked.
+    """
+    from store.finds import Checked
+    from store.sealcheck import Sealed
+
     work = _Work(archive, listener, seal, manifest, Checked(), Sealed())
-    wishes = asked(seal=seal, manifest=manifest and manifest.name, repair=repair)
-    if repair:
+    wishes = asked(seal=seal, manifest=manifest and manifest.name, repair=is_repairing)
+    if is_repairing:
         work.repair(wishes)
         why_not = None
     else:
-        with reading(archive, "check", wishes) as run:
-            work.look(run.totals)
-        why_not = run.why_not
+        with reading(archive, "check", wishes) as recorded:
+            work.look(recorded.totals)
+        why_not = recorded.why_not
     return work.tell(why_not)
 
 

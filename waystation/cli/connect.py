@@ -15,7 +15,7 @@ from waystation.cli.secrets import PasswordSource, password_for
 from waystation.errors import UsageError, WaystationError, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from export.source import MailSource
     from importer.target import MailTarget
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from waystation.cli.output import Listener
     from waystation.imap import ImapSession
     from waystation.pop3 import Pop3Session
+    from waystation.progress import Progress
+    from waystation.retry import Patience
     from waystation.session import Connection
     from waystation.signin import Credential
 
@@ -76,6 +78,31 @@ class Login:
         from waystation.imap import ImapSession
 
         return ImapSession.open(self.account, self.credential, self.connection)
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """How a command gets to its servers, and how it waits: as its options say."""
+
+    passwords: PasswordSource
+    connection: Connection
+    sign_in: options.SignIn
+
+    def login(self, account: Account) -> Login:
+        """Return everything that a connection to an account takes; see ``Login.ask``."""
+        return Login.ask(account, self.passwords, self.connection, self.sign_in)
+
+    def placed(self, account: Account) -> Account:
+        """Return the account at the address where the options say that it is."""
+        return placed(account, self.sign_in)
+
+    def sessions(self, login: Login, listener: Listener) -> Sessions:
+        """Return the sessions of a login; the first is opened at once."""
+        return Sessions(login, listener)
+
+    def patience(self, progress: Progress, delays: tuple[float, ...]) -> Patience | None:  # noqa: ARG002
+        """Return how long to wait between tries; None is as usual."""
+        return None
 
 
 def by_way(connection: Connection, sign_in: options.SignIn) -> Connection:
@@ -206,9 +233,21 @@ class Sessions:
     closes the first session where nobody took it.
     """
 
-    def __init__(self, login: Login, listener: Listener | None = None) -> None:
+    def __init__(
+        self,
+        login: Login,
+        listener: Listener | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        opened: Callable[[ImapSession | Pop3Session], None] = lambda _: None,
+        closed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Open sessions; ``opened`` and ``closed`` are told."""
         self._login = login
-        self._first: ImapSession | Pop3Session | None = _patiently(login, listener)
+        self._opened = opened
+        self._closed = closed
+        self._first: ImapSession | Pop3Session | None = _patiently(login, listener, sleep)
+        opened(self._first)
         self.is_exchange = getattr(self._first, "is_exchange", False)
         """Whether the server is Exchange Online, whatever it was called."""
 
@@ -258,12 +297,22 @@ class Sessions:
                 cast("ImapSession", session), pipelined=pipelined, is_careful=self.is_exchange
             )
 
-    def _next(self) -> ImapSession | Pop3Session:
+    @contextmanager
+    def _next(self) -> Iterator[ImapSession | Pop3Session]:
         session, self._first = self._first, None
-        return session or self._login.session()
+        if session is None:
+            session = self._login.session()
+            self._opened(session)
+        try:
+            with session:
+                yield session
+        finally:
+            self._closed()
 
 
-def _patiently(login: Login, listener: Listener | None) -> ImapSession | Pop3Session:
+def _patiently(
+    login: Login, listener: Listener | None, sleep: Callable[[float], None]
+) -> ImapSession | Pop3Session:
     """Open a session; where the other side only asks for a pause, after that.
 
     Raises:
@@ -277,7 +326,7 @@ def _patiently(login: Login, listener: Listener | None) -> ImapSession | Pop3Ses
                 raise
             if listener is not None:
                 listener.waiting(error.backoff, str(error))
-            time.sleep(error.backoff)
+            sleep(error.backoff)
     return login.session()
 
 

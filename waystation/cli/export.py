@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from waystation.cli import choosing, options
-from waystation.cli.connect import Login, Sessions, source_account
+from waystation.cli.connect import Doors, source_account
 from waystation.cli.naming import named_account
 from waystation.cli.recording import asked
 from waystation.cli.sizes import size_of
@@ -20,7 +20,9 @@ from waystation.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from export.run import Options
     from waystation.address import Account
+    from waystation.cli.output import Listener
 
 _EXAMPLES = """\
 \b
@@ -88,40 +90,47 @@ def _export(
     Creates ARCHIVE when it is not there. The server is only read: no flag is set, nothing is
     deleted on either side. What has vanished from the server is noted and kept.
     """
-    from export.run import Exported, Options, export, totals
-    from store.archive import Archive
+    from export.run import Options
 
     listener = voice.listener("export")
-    passwords = reach.passwords
+    doors = Doors(
+        reach.passwords, replace(reach.connection, largest_message=largest_message), sign_in
+    )
     selection = replace(
         chosen.selection(),
         flags=tuple(flags.flag or ()),
         not_flags=tuple(flags.not_flag or ()),
     )
-    octets_a_day = _octets_a_day(budget)
-    account, is_new = _account(archive, source, new_source=new_source, mix=mix_protocols)
-    if octets_a_day is None and account.preset is not None:
-        octets_a_day = account.preset.daily.get(account.protocol)
-    connection = replace(reach.connection, largest_message=largest_message)
-    login = Login.ask(account, passwords, connection, sign_in)
+    how = Options(
+        accept_emptied, quick, new_source, rate, selection, octets_a_day(budget), mix_protocols
+    )
+    return run(archive, source, how, doors, listener)
+
+
+def run(archive: Path, source: str | None, how: Options, doors: Doors, listener: Listener) -> int:
+    """Archive one mailbox and tell how it went; return the exit code.
+
+    Raises:
+        WaystationError: the run could not go on; the same call goes on from there.
+    """
+    from export.run import Exported, export, totals
+    from store.archive import Archive
+    from waystation.retry import DELAYS
+
+    account, is_new = _account(archive, source, new_source=how.new_source, mix=how.mix_protocols)
+    wishes = _asked(how)
+    if how.budget is None and account.preset is not None:
+        how = replace(how, budget=account.preset.daily.get(account.protocol))
+    login = doors.login(account)
     numbers: dict[str, int] = {}
     result = Exported()
     with ExitStack() as stack:
         # Only when somebody lets us in does an archive come into being.
-        sessions = stack.enter_context(Sessions(login, listener))
+        sessions = stack.enter_context(doors.sessions(login, listener))
         opened = stack.enter_context(
             Archive.create(archive, account.name, account.key)
             if is_new
             else Archive.write(archive, "export")
-        )
-        wishes = asked(
-            selection=selection,
-            accept_emptied=accept_emptied,
-            quick=quick,
-            new_source=new_source,
-            mix_protocols=mix_protocols,
-            budget=budget,
-            rate=rate,
         )
         with opened.run("export", account.name, numbers, asked=wishes):
             try:
@@ -131,16 +140,9 @@ def _export(
                     account.name,
                     account.key,
                     listener,
-                    Options(
-                        accept_emptied,
-                        quick,
-                        new_source,
-                        rate,
-                        selection,
-                        octets_a_day,
-                        mix_protocols,
-                    ),
-                    result=result,
+                    how,
+                    doors.patience(listener, DELAYS),
+                    result,
                 )
             finally:
                 # Also of a run that fails: what it has fetched counts toward the day's budget.
@@ -170,7 +172,19 @@ def _account(
     return named_account(named), True
 
 
-def _octets_a_day(budget: str | None) -> int | None:
+def _asked(how: Options) -> dict[str, Any]:
+    return asked(
+        selection=how.selection,
+        accept_emptied=how.accept_emptied,
+        quick=how.quick,
+        new_source=how.new_source,
+        mix_protocols=how.mix_protocols,
+        budget="none" if how.budget == 0 else how.budget,
+        rate=how.rate,
+    )
+
+
+def octets_a_day(budget: str | None) -> int | None:
     """Return what ``--budget`` means: octets, 0 for no ceiling, None for what is usual."""
     if budget is None:
         return None

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from waystation.cli import choosing, house, options
-from waystation.cli.connect import Login, Sessions, target_account
+from waystation.cli.connect import Doors, target_account
 from waystation.cli.folder_map import FolderMapFile, read_folder_map, tell_unknown
 from waystation.cli.recording import asked
 from waystation.cli.text import count_text, duration_text, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from importer.house import HouseRules
+    from waystation.cli.output import Listener
+    from waystation.selection import Selection
 
 _IMPORT = """\
 \b
@@ -51,45 +60,76 @@ def _import(
     Nothing is sent twice and nothing is left out, wherever it is cut off. Nothing is ever
     deleted on the target.
     """
+    listener = voice.listener("import")
+    doors = Doors(reach.passwords, reach.connection, sign_in)
+    how = How(
+        read_folder_map(folder_map),
+        chosen.selection(),
+        treatment,
+        treatment.rules(rate),
+        rate or 0,
+        newest_first=not oldest_first,
+        pipelined=not one_by_one,
+    )
+    return run(archive, to, how, doors, listener)
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How an import shall go about it."""
+
+    folder_map: Mapping[str, str]
+    selection: Selection
+    treatment: house.House
+    """As it was asked for; ``rules`` is what follows from it."""
+    rules: HouseRules
+    """Of meaning for Office 365 only."""
+    rate: float = 0
+    newest_first: bool = True
+    pipelined: bool = True
+
+
+def run(archive: Path, to: str | None, how: How, doors: Doors, listener: Listener) -> int:
+    """Replay one archive and tell how it went; return the exit code.
+
+    Raises:
+        WaystationError: the run could not go on; the same call goes on from there.
+    """
     from importer.job import Options, totals
-    from importer.run import replay
+    from importer.run import DELAYS, replay
     from store.archive import Archive
 
-    listener = voice.listener("import")
-    passwords = reach.passwords
-    wishes = read_folder_map(folder_map)
-    selection = chosen.selection()
-    rules = treatment.rules(rate)
     numbers: dict[str, int] = {}
     with ExitStack() as stack:
         opened = stack.enter_context(Archive.write(archive, "import"))
         account = target_account(opened, to)
-        tell_unknown(opened, wishes, listener)
+        tell_unknown(opened, how.folder_map, listener)
         # Only where somebody lets us in is it remembered as a target.
-        login = Login.ask(account, passwords, reach.connection, sign_in)
-        sessions = stack.enter_context(Sessions(login, listener))
+        login = doors.login(account)
+        sessions = stack.enter_context(doors.sessions(login, listener))
         target = opened.transfers.target(account.name, account.key)
         asked_for = asked(
-            selection=selection,
-            folder_map=wishes,
-            oldest_first=oldest_first,
-            one_by_one=one_by_one,
-            rate=rate,
-            house=treatment,
+            selection=how.selection,
+            folder_map=how.folder_map,
+            oldest_first=not how.newest_first,
+            one_by_one=not how.pipelined,
+            rate=how.rate,
+            house=how.treatment,
         )
         with opened.run("import", account.name, numbers, asked=asked_for):
             result = replay(
                 opened,
-                partial(sessions.target, pipelined=not one_by_one),
+                partial(sessions.target, pipelined=how.pipelined),
                 target,
                 listener,
                 Options(
-                    newest_first=not oldest_first,
-                    rate=rate or 0,
-                    folder_map=wishes,
-                    selection=selection,
-                    house=rules if sessions.is_exchange else None,
+                    newest_first=how.newest_first,
+                    rate=how.rate,
+                    folder_map=how.folder_map,
+                    selection=how.selection,
+                    house=how.rules if sessions.is_exchange else None,
                 ),
+                doors.patience(listener, DELAYS),
             )
             numbers.update(totals(result))
     listener.close()

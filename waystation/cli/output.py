@@ -157,6 +157,7 @@ class Text:
         *,
         quiet: bool,
         with_bar: bool = True,
+        bar: Bar | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._quiet = quiet
@@ -164,7 +165,8 @@ class Text:
         self._counter = Counter(clock)
         self._folder = ""
         self._last = clock()
-        self._bar = Bar() if with_bar and not quiet and sys.stderr.isatty() else None
+        has_bar = with_bar and not quiet and sys.stderr.isatty()
+        self._bar = (bar or Bar()) if has_bar else None
 
     def folder(self, name: str, messages: int) -> None:  # noqa: ARG002
         self._folder = plain(name, 60)
@@ -427,6 +429,13 @@ def conversation() -> logging.Handler:
     return handler
 
 
-def make(command: str | None, *, as_json: bool, quiet: bool, with_bar: bool = True) -> Listener:
-    """Return the listener for these options."""
-    return JsonLines(command) if as_json else Text(quiet=quiet, with_bar=with_bar)
+def make(
+    command: str | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+    with_bar: bool = True,
+    bar: Bar | None = None,
+) -> Listener:
+    """Return the listener for these options; ``bar`` is shown in place of the usual one."""
+    return JsonLines(command) if as_json else Text(quiet=quiet, with_bar=with_bar, bar=bar)

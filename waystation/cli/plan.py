@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from waystation.cli import choosing, house, options
-from waystation.cli.connect import Login, Sessions, known_target, placed, target_account
+from waystation.cli.connect import Doors, known_target, target_account
 from waystation.cli.folder_map import UNKNOWN, FolderMapFile, read_folder_map
 from waystation.cli.text import cell, count_text, duration_text, json_line, rate_text, size_text
 from waystation.errors import UsageError, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from importer.folders import TargetFolders
     from importer.foresee import Foreseen
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from store.archive import Archive
     from store.transfers import Target
     from waystation.cli.output import Listener
-    from waystation.selection import Choice
+    from waystation.selection import Choice, Selection
 
 _EXAMPLES = """\
 \b
@@ -108,35 +109,60 @@ def _plan(
     For Office 365 every file is read: each message that would be repaired, set aside or lose
     keywords is named beforehand.
     """
+    if voice.as_json and format is not None:
+        raise UsageError("--json and --format are two things; leave one out.")
+    listener = voice.listener("plan")
+    doors = Doors(reach.passwords, reach.connection, sign_in)
+    how = How(read_folder_map(folder_map), chosen.selection(), treatment.rules(rate), rate, offline)
+    return run(archive, to, how, doors, listener, format)
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What shall be planned for; see ``waystation.cli.importer.How``."""
+
+    folder_map: Mapping[str, str]
+    selection: Selection
+    rules: HouseRules
+    rate: float | None = None
+    offline: bool = False
+
+
+def run(
+    archive: Path,
+    to: str | None,
+    how: How,
+    doors: Doors,
+    listener: Listener,
+    format: PlanFormat | None = None,  # noqa: A002 - the option's name
+) -> int:
+    """Plan one import and tell what it would do; return the exit code.
+
+    Raises:
+        WaystationError: it cannot be planned.
+    """
     from importer.excluded import choice_of
     from importer.plan import folder_map as plan_folders
     from store.archive import Archive
 
-    if voice.as_json and format is not None:
-        raise UsageError("--json and --format are two things; leave one out.")
-    listener = voice.listener("plan")
-    passwords = reach.passwords
-    wishes = read_folder_map(folder_map)
-    selection = chosen.selection()
-    rules = treatment.rules(rate)
+    offline, rules, rate = how.offline, how.rules, how.rate
     with ExitStack() as stack:
         opened = stack.enter_context(Archive.read(archive))
-        account = placed(target_account(opened, to, offline=offline), sign_in)
+        account = doors.placed(target_account(opened, to, offline=offline))
         target = known_target(opened, account)
         is_exchange = account.takes_tokens_only
         limit: int | None = None
         if offline:
             there = _assumed(opened, target, is_exchange=is_exchange)
         else:
-            login = Login.ask(account, passwords, reach.connection, sign_in)
-            sessions = stack.enter_context(Sessions(login, listener))
+            sessions = stack.enter_context(doors.sessions(doors.login(account), listener))
             is_exchange = sessions.is_exchange
             mail_target = stack.enter_context(sessions.target())
             there = mail_target.folders()
             limit = mail_target.limit
         target_id = target.id if target else None
-        choice = choice_of(opened, selection)
-        planned = plan_folders(opened, target_id, there, wishes, choice.left_out)
+        choice = choice_of(opened, how.selection)
+        planned = plan_folders(opened, target_id, there, how.folder_map, choice.left_out)
         if is_exchange:
             limit = rules.limits.largest
         for name in planned.unused:

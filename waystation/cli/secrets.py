@@ -23,6 +23,8 @@ class PasswordSource:
 
     env: str | None = None
     command: str | None = None
+    keyring: str | None = None
+    """By what name the keyring has it, where that is not the account's own."""
 
     @property
     def is_named(self) -> bool:
@@ -34,8 +36,8 @@ class PasswordSource:
             raise UsageError("give --password-env or --password-command, not both.")
 
 
-def password_for(account: Account, source: PasswordSource) -> str:
-    """Return the password of an account.
+def password_for(account: Account, source: PasswordSource, *, may_ask: bool = True) -> str:
+    """Return the password of an account; nobody is asked for it unless that ``may_ask``.
 
     Raises:
         SignInError: there is none where the user said, or nobody to ask.
@@ -44,14 +46,15 @@ def password_for(account: Account, source: PasswordSource) -> str:
         return _from_environment(source.env)
     if source.command is not None:
         return _from_command(source.command)
-    password = _from_keyring(account)
+    key = source.keyring or account.password_key
+    password = _from_keyring(key)
     if password:
         return password
-    if not sys.stdin.isatty():
+    if source.keyring is not None or not may_ask or not sys.stdin.isatty():
         raise SignInError(
             f"no password for {plain(account.name)}. Give --password-env NAME or "
             f"--password-command CMD, or store it: "
-            f"keyring set {SERVICE} {plain(account.password_key)}"
+            f"keyring set {SERVICE} {plain(key)}"
         )
     return _from_prompt(account)
 
@@ -82,13 +85,13 @@ def _from_command(command: str) -> str:
     return lines[0]
 
 
-def _from_keyring(account: Account) -> str | None:
+def _from_keyring(key: str) -> str | None:
     # Loaded late: a keyring takes its time, and most automated runs name their source.
     import keyring
     from keyring.errors import KeyringError
 
     try:
-        return keyring.get_password(SERVICE, account.password_key)
+        return keyring.get_password(SERVICE, key)
     except KeyringError:
         return None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from waystation.cli import output
 
 if TYPE_CHECKING:
-    from waystation.cli.output import Listener
+    from waystation.cli.output import Bar, Listener
 
 _log = logging.getLogger("waystation")
 _current: Listener | None = None
@@ -16,12 +16,19 @@ _handlers: list[logging.Handler] = []
 
 
 def listen(
-    command: str, *, as_json: bool = False, quiet: bool = False, debug: bool = False
+    command: str,
+    *,
+    as_json: bool = False,
+    quiet: bool = False,
+    debug: bool = False,
+    bar: Bar | None = None,
 ) -> Listener:
     """Return the listener for a command's options, and remember it for the command's end."""
     global _current
     end()
-    _current = listener = output.make(command, as_json=as_json, quiet=quiet, with_bar=not debug)
+    _current = listener = output.make(
+        command, as_json=as_json, quiet=quiet, with_bar=not debug, bar=bar
+    )
     _handlers.append(output.Warnings(listener))
     if debug:
         _handlers.append(output.conversation())

@@ -11,6 +11,7 @@ from waystation.errors import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     import typer
 
@@ -49,10 +50,18 @@ def _status(
 
     Exit code 14 where a folder that is done with does not add up.
     """
+    return run(archive, state.listen("status", as_json=as_json))
+
+
+def run(archive: Path, listener: Listener) -> int:
+    """Tell the totals of one archive; return the exit code.
+
+    Raises:
+        WaystationError: there is no archive that could be read.
+    """
     from store.archive import Archive
     from store.status import status
 
-    listener = state.listen("status", as_json=as_json)
     with Archive.read(archive) as opened:
         folders = status(opened)
         targets = [target.name for target in opened.transfers.targets()]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import replace
+from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from waystation.cli import state
 from waystation.errors import SignInError, UsageError, plain
 from waystation.kept import Store, store_file
+from waystation.token import SharedTokens
 from waystation.web import LONGEST_WAIT, Web
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from waystation.address import Account
     from waystation.cli.options import SignIn
     from waystation.session import Connection
-    from waystation.token import Tokens
+    from waystation.token import Tokens, TokenSource
 
 
 def tokens_for(account: Account, connection: Connection, sign_in: SignIn) -> Tokens:
@@ -100,6 +102,38 @@ def client_for(account: Account, sign_in: SignIn) -> grants.Client:
     secret = sign_in.client_secret_env
     proof = None if secret is None else _variable(secret, "client secret")
     return grants.Client(preset, found, sign_in.client_id, proof)
+
+
+class TokenPool:
+    """The tokens of many mailboxes: at Microsoft, an application's serves all of a tenant.
+
+    All others, those of a service account too, are for one mailbox.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._shared: dict[oauth.Registration, SharedTokens] = {}
+
+    def tokens_for(self, account: Account, connection: Connection, sign_in: SignIn) -> TokenSource:
+        """Return where the tokens of an account come from; see ``tokens_for``."""
+        if not (account.takes_tokens_only and sign_in.is_app_only):
+            return tokens_for(account, connection, sign_in)
+        registration = registration_for(account, sign_in)
+        with self._lock:
+            if registration not in self._shared:
+                self._shared[registration] = SharedTokens(tokens_for(account, connection, sign_in))
+            return self._shared[registration]
+
+
+def demand_proof(sign_in: SignIn) -> None:
+    """See that what an application signs in with is there, before a mailbox needs it.
+
+    Raises:
+        SignInError: the secret is not where the user said.
+        UsageError: the options contradict each other.
+    """
+    if sign_in.is_app_only:
+        _proof(sign_in)
 
 
 def registration_for(account: Account, sign_in: SignIn) -> oauth.Registration:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from waystation.cli import choosing, house, options, sides
-from waystation.cli.connect import Login, Sessions, known_target, source_account, target_account
+from waystation.cli.connect import Doors, known_target, source_account, target_account
 from waystation.cli.onward import Onward
 from waystation.cli.recording import asked
 from waystation.cli.text import count_text, sum_text
@@ -35,11 +35,10 @@ if TYPE_CHECKING:
     from store.finding import Compared, Finding
     from store.findings import FoundBefore
     from waystation.address import Account
+    from waystation.cli.connect import Sessions
     from waystation.cli.output import Listener
-    from waystation.cli.secrets import PasswordSource
     from waystation.progress import Progress
     from waystation.selection import Selection
-    from waystation.session import Connection
 
 _EXAMPLES = """\
 \b
@@ -97,14 +96,11 @@ def _verify(
     Without --source and --target: with all that is known and can be reached. Exit code 13 when
     anything differs. What arrived as it should becomes 'verified' in the ledger.
     """
-    from store.evidence import Evidence
-    from store.finding import Compared
-
     listener = voice.listener("verify")
     is_alone = source != target
     if is_alone and ((source and to is not None) or (target and from_ is not None)):
         raise UsageError("--from goes with --source, --to with --target.")
-    wishes = _Wishes(
+    wishes = Wishes(
         asked=("source",)
         if source and not target
         else ("target",)
@@ -116,18 +112,18 @@ def _verify(
         deep=deep,
         selection=chosen.selection(),
     )
-    common = reach.passwords
-    with ExitStack() as stack:
-        evidence = stack.enter_context(Evidence())
-        work = _Work(archive, wishes, listener, evidence, Compared(), tells_each=is_alone)
-        work.open(stack)
-        logins = _logins(work, common, own, reach.connection, sign_in)
-        work.sign_in(stack, logins)
-        return _all_of_it(work, stack, every=every, quiet=voice.quiet)
+    common, connection = reach.passwords, reach.connection
+
+    def doors_to(accounts: dict[Side, Account]) -> dict[Side, Doors]:
+        passwords = sides.password_sources(accounts, common, own)
+        sign_ins = sides.sign_ins(accounts, sign_in)
+        return {side: Doors(passwords[side], connection, sign_ins[side]) for side in accounts}
+
+    return run(archive, wishes, doors_to, listener, every=every, quiet=voice.quiet)
 
 
 @dataclass(frozen=True, slots=True)
-class _Wishes:
+class Wishes:
     """What is to be compared."""
 
     asked: tuple[Side, ...]
@@ -139,12 +135,47 @@ class _Wishes:
     selection: Selection
 
 
+def run(
+    archive: Path,
+    wishes: Wishes,
+    doors_to: Callable[[dict[Side, Account]], dict[Side, Doors]],
+    listener: Listener,
+    *,
+    every: bool = False,
+    quiet: bool = False,
+) -> int:
+    """Compare one archive, record that, and tell what was found; return the exit code.
+
+    Args:
+        archive: where it is.
+        wishes: what is to be compared.
+        doors_to: says how to get to each side, once it is known who they are.
+        listener: is told.
+        every: name every message, also where all is well.
+        quiet: show no table where nothing was found.
+
+    Raises:
+        WaystationError: it could not be compared to the end.
+    """
+    from store.evidence import Evidence
+    from store.finding import Compared
+
+    with ExitStack() as stack:
+        evidence = stack.enter_context(Evidence())
+        is_alone = len(wishes.asked) == 1
+        work = _Work(archive, wishes, listener, evidence, Compared(), tells_each=is_alone)
+        work.open(stack)
+        work.doors = doors_to(work.accounts)
+        work.sign_in(stack)
+        return _all_of_it(work, stack, every=every, quiet=quiet)
+
+
 @dataclass(slots=True)
 class _Work:
     """One verification, and how far it has come."""
 
     path: Path
-    wishes: _Wishes
+    wishes: Wishes
     listener: Listener
     evidence: Evidence
     compared: Compared
@@ -152,6 +183,7 @@ class _Work:
     """Whether each difference is told as it is found: one side alone is compared."""
     causes: dict[str, int] = field(default_factory=dict)
     accounts: dict[Side, Account] = field(default_factory=dict)
+    doors: dict[Side, Doors] = field(default_factory=dict)
     sessions: dict[Side, Sessions] = field(default_factory=dict)
     unreached: dict[Side, str] = field(default_factory=dict)
     began: str = ""
@@ -212,14 +244,16 @@ class _Work:
             return False
         return True
 
-    def sign_in(self, stack: ExitStack, logins: dict[Side, Callable[[], Login]]) -> None:
+    def sign_in(self, stack: ExitStack) -> None:
         """Open a session on each side; where one cannot be reached, say so and leave it out."""
         first: WaystationError | None = None
-        for side, login in logins.items():
+        for side, account in self.accounts.items():
             if side in self.unreached:
                 continue
+            doors = self.doors[side]
             try:
-                sessions = Sessions(login(), self.listener)
+                # Whoever is asked for a password is asked only now.
+                sessions = doors.sessions(doors.login(account), self.listener)
             except (UsageError, ArchiveError):
                 raise
             except WaystationError as error:
@@ -268,22 +302,6 @@ class _Work:
                 self.evidence.found(side, finding)
                 if self.tells_each:
                     self.listener.finding(_values(finding), _text(finding))
-
-
-def _logins(
-    work: _Work,
-    common: PasswordSource,
-    own: sides.OwnPasswords,
-    connection: Connection,
-    given: options.SignIn,
-) -> dict[Side, Callable[[], Login]]:
-    """Return what signs in to each side; whoever is asked for a password is asked only then."""
-    passwords = sides.password_sources(work.accounts, common, own)
-    sign_ins = sides.sign_ins(work.accounts, given)
-    return {
-        side: partial(Login.ask, account, passwords[side], connection, sign_ins[side])
-        for side, account in work.accounts.items()
-    }
 
 
 def _all_of_it(work: _Work, stack: ExitStack, *, every: bool, quiet: bool) -> int:
@@ -471,11 +489,12 @@ def _with_source(work: _Work, progress: Progress, stack: ExitStack) -> Iterator[
 def _with_target(work: _Work, progress: Progress, stack: ExitStack) -> Iterator[Finding]:
     from importer.lasting import LastingTarget
     from importer.verify import verify
-    from waystation.retry import Patience
+    from waystation.retry import DELAYS, Patience
 
     archive, account = work.archive, work.accounts["target"]
     sessions = work.sessions["target"]
-    lasting = LastingTarget(sessions.target, progress, Patience(progress))
+    patience = work.doors["target"].patience(progress, DELAYS) or Patience(progress)
+    lasting = LastingTarget(sessions.target, progress, patience)
     mail_target = stack.enter_context(lasting)
     target = archive.transfers.target(account.name, account.key)
     rules = house.USUAL.rules(None) if sessions.is_exchange else None
