@@ -12,24 +12,31 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from store.archive import Archive
+from store.journal import JOURNAL, read_line
 from tests.cli.conftest import letter, start
 from tests.exchange_online.profile import EXO_2026
 from tests.exchange_online.server import ExchangeOnline
 from tests.fakes.imap_server import Answer, Delay, ImapServer
 from tests.fakes.mailbox import Mailboxes
+from tests.servers.google import CLIENT, GoogleIdentity
 from tests.servers.identity import IdentityProvider
+from waystation.address import parse_account
 from waystation.batch.form import Form
 from waystation.batch.mailboxes import Surroundings, read_list
 from waystation.batch.template import TEMPLATES
+from waystation.cli.batch_doors import sign_in_for
+from waystation.cli.options import SignIn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.cli.conftest import CommandLine, FakeKeyring, Result
     from tests.fakes.certificates import TestAuthority
@@ -480,6 +487,86 @@ def test_status_names_who_has_not_begun(office: Office) -> None:
     }  # fmt: skip
     assert result.summary["states"] == {"complete": 1, "not begun": 2}
     assert "not begun" in table
+
+
+def test_one_ledger_that_does_not_add_up_is_seen_in_the_status_of_all(office: Office) -> None:
+    office.run("export")
+    with Archive.write(office.root / "bob", "test") as archive:
+        archive.database.execute("DELETE FROM messages WHERE uid = 2")
+
+    result = office.run("status", "--json")
+
+    assert (result.code, result.summary["outcome"]) == (14, "discrepancies")
+    assert result.summary["states"] == {"complete": 2, "discrepancies": 1}
+    assert office.run("status").code == 14
+
+
+def test_every_run_of_a_batch_is_in_the_journal_of_each_archive(office: Office) -> None:
+    for command in ("export", "import", "check"):
+        assert office.run(command).code == 0
+    for side in ("--source", "--target"):
+        assert office.run("verify", side, "--deep").code == 0
+
+    for name in NAMES:
+        journal = (office.root / name / JOURNAL).read_text().splitlines()
+        records = [record.values for line in journal if (record := read_line(line)) is not None]
+        assert [(each["command"], each["outcome"]) for each in records] == [
+            (command, "done") for command in ("export", "import", "check", "verify", "verify")
+        ]
+        assert [each["asked"].get("sides") for each in records[-2:]] == [["source"], ["target"]]
+
+
+def test_a_service_account_opens_the_mailboxes_of_google_and_passwords_the_others(
+    office: Office, tmp_path: Path, authority: TestAuthority
+) -> None:
+    with GoogleIdentity(tmp_path, authority=authority) as identity:
+        users = ("ann@example.org", "joe@example.org")
+        identity.users.update(users)
+        mailboxes = Mailboxes(dict.fromkeys(users, "no password that anybody has"))
+        for user in users:
+            mailboxes[user].takes = partial(identity.opens, user=user)
+            mailboxes[user].folder("INBOX").append(letter(1, user), ["\\Seen"])
+        with ImapServer(mailboxes, tls=authority) as server:
+            office.rows = [
+                office.rows[0],
+                *(f"{user},gmail:{user},,," for user in users),
+            ]
+
+            result = office.run(
+                *("export", "--service-account", identity.service_account()),
+                *("--authority", identity.base, "--server", f"localhost:{server.port}", "--json"),
+            )
+
+    assert result.code == 0, result.err
+    assert result.summary["sums"]["new"] == 6
+    # A token opens one mailbox, so that none is shared.
+    assert sorted(each["sub"] for each in identity.assertions) == sorted(users)
+
+
+def test_of_the_options_to_sign_in_each_mailbox_gets_those_that_mean_something_for_it() -> None:
+    client = "b3a3f9d2-6c0b-4a51-8f55-3a3c0f5d0002"
+    given = SignIn(
+        client_id=client,
+        tenant="contoso.com",
+        client_secret_env="APP_SECRET",
+        service_account=Path("key.json"),
+        authority="https://login.example",
+        proxy="direct",
+    )
+    office = sign_in_for(parse_account("office365:ada@contoso.com"), given)
+    gmail = sign_in_for(parse_account("gmail:ada@example.org"), given)
+    plain_server = sign_in_for(parse_account("imaps://ada@mail.example"), given)
+
+    assert office == replace(given, service_account=None)
+    assert gmail == SignIn(service_account=Path("key.json"), proxy="direct")
+    assert plain_server == SignIn(proxy="direct")
+    # The client of one provider is no client of another.
+    without = replace(given, service_account=None)
+    assert sign_in_for(parse_account("gmail:ada@example.org"), without) == SignIn(proxy="direct")
+    of_google = replace(without, client_id=CLIENT)
+    assert sign_in_for(parse_account("gmail:ada@example.org"), of_google) == replace(
+        of_google, tenant=None
+    )
 
 
 def test_a_plan_of_all_is_one_table(office: Office) -> None:

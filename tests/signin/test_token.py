@@ -16,7 +16,7 @@ from waystation.mends import (
     refused_token,
     visible_faults,
 )
-from waystation.token import Token, claims_of
+from waystation.token import SharedTokens, Token, Tokens, claims_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,3 +149,29 @@ def test_words_of_a_server_cannot_forge_a_line() -> None:
 
     assert "\n" not in str(error)
     assert "all is well" not in str(error)
+
+
+def test_a_shared_token_that_a_mailbox_refuses_is_asked_for_anew_once_it_is_no_longer_new() -> None:
+    clock = [1000.0]
+    asked: list[Token] = []
+
+    def acquire(_: bool) -> Token:
+        asked.append(Token.of(f"token {len(asked)}", 3600, clock[0]))
+        return asked[-1]
+
+    single = Tokens(acquire, "all", tenant=TENANT, is_app_only=True, clock=lambda: clock[0])
+    shared = SharedTokens(single, lambda: clock[0])
+    first = shared.token()
+
+    shared.discard(first)
+    assert shared.token().secret == first.secret
+
+    clock[0] += 120
+    another = shared.token()
+    assert another.secret == first.secret
+    # Whoever holds it from the beginning knows that it is refused, as well as who has it now.
+    shared.discard(first)
+    renewed = shared.token()
+    shared.discard(another)
+    assert renewed.secret == shared.token().secret == "token 1"
+    assert len(asked) == 2
