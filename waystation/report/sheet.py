@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, TextIO
 
 from store import audit
+from waystation.cells import guard_of
 from waystation.report.advice import WEIGHTS
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ CASE_COLUMNS = (
     "target_folder", "sha256",
 )  # fmt: skip
 _CASE_SUBJECT_COLUMNS = ("sender", "subject")
-_RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def message_rows(archive: Archive, *, with_subjects: bool) -> Iterator[dict[str, Any]]:
@@ -121,9 +121,7 @@ def cell(value: object) -> object:
         value = " ".join(each if isinstance(each, str) else str(each["what"]) for each in value)
     if not isinstance(value, str):
         return value
-    # A spreadsheet takes what begins so for a formula, some of them also behind blanks.
-    guard = "'" if value.lstrip().startswith(_RUN_BY_SPREADSHEETS) else ""
-    return guard + (value if value.isprintable() else value.translate(_ESCAPES))
+    return guard_of(value) + (value if value.isprintable() else value.translate(_ESCAPES))
 
 
 class _Escapes(dict[int, str]):
