@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from store.audit import Sealed
     from waystation.report.words import Words
 
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One way to check, as a command and what it does."""
