@@ -207,7 +207,12 @@ def test_two_runs_are_compared_message_by_message(
     same = waystation("diff", exported, 3)
     unknown = waystation("diff", exported, 1, 9)
 
-    assert [line.split()[0] for line in listed.out.splitlines()[1:]] == ["1", "2", "3"]
+    counts = [line.split() for line in listed.out.splitlines()[1:]]
+    assert [(each[0], *each[-3:]) for each in counts] == [
+        ("1", "7", "0", "0"),
+        ("2", "1", "2", "0"),
+        ("3", "0", "8", "0"),
+    ]
     assert "came: INBOX UID 5 (archived)" in shown.out
     assert "changed: INBOX UID 1: flags +\\Flagged +\\Seen" in shown.out
     assert "changed: INBOX UID 2: vanished from the source" in shown.out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from contextlib import suppress
 from html import escape
 from pathlib import Path
@@ -84,6 +83,7 @@ class _Visit:
             self._open(address)
 
     def _open(self, address: str) -> None:
+        import tempfile
         import webbrowser
 
         # Every user of this machine sees the arguments of a program, and they would name the
