@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from store.transfers import TransferState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from store.database import Database
 
@@ -225,6 +225,23 @@ def difference_totals(database: Database, run_id: int) -> list[tuple[str, str, i
             (run_id,),
         )
     ]
+
+
+def found_by_cause(database: Database, run_ids: Iterable[int], side: str) -> dict[str, int]:
+    """Return how many messages and folders verifications found on a side, by cause.
+
+    What several of them found is counted once.
+    """
+    if not _has_table(database, "findings"):
+        return {}
+    return dict(
+        database.rows(
+            "SELECT cause, count(*) FROM (SELECT DISTINCT cause, folder, uidvalidity, uid"
+            " FROM findings WHERE run_id IN (SELECT value FROM json_each(?)) AND side = ?)"
+            " GROUP BY cause",
+            (json.dumps(list(run_ids)), side),
+        )
+    )
 
 
 def sealed(database: Database) -> Sealed | None:

@@ -7,8 +7,10 @@ archive has none: its row in ``messages`` says so.
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,6 +34,25 @@ class FoundBefore:
     cause: str
     side: Where
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindingTurn:
+    """What became of a finding between two verifications; never None both."""
+
+    before: FoundBefore | None
+    """None: the first has not found it."""
+    after: FoundBefore | None
+    """None: the second has not found it."""
+
+    @property
+    def what(self) -> Literal["came", "went", "changed", "same"]:
+        """Whether it came, went, is another one now, or the same."""
+        if self.before is None:
+            return "came"
+        if self.after is None:
+            return "went"
+        return "same" if self.before == self.after else "changed"
 
 
 class Findings:
@@ -70,7 +91,47 @@ class Findings:
         ):
             yield FoundBefore(*row)
 
+    def are_kept(self, run: int) -> bool:
+        """Whether the findings of a verification are still there, if it ever had any."""
+        if not self._has_table():
+            return False
+        # A verification forgets the old ones at its end; one that was cut off has not.
+        row = self._database.row(
+            "SELECT count(*) FROM runs WHERE command = 'verify' AND id > ?"
+            " AND id <= (SELECT max(id) FROM runs WHERE command = 'verify' AND outcome = 'done')",
+            (run,),
+        )
+        return row is not None and row[0] < KEPT
+
+    def turns(self, first: int, last: int) -> Iterator[FindingTurn]:
+        """Yield what became of each finding of two verifications, by folder and location.
+
+        A message is the same by its folder, UIDVALIDITY and UID, a folder also by the side on
+        which it could not be compared. To be called in one ``Database.atomic``.
+        """
+        both = heapq.merge(
+            ((_place(each), 0, each) for each in self.of_run(first)),
+            ((_place(each), 1, each) for each in self.of_run(last)),
+            key=lambda found: found[:2],
+        )
+        for _, group in groupby(both, key=lambda found: found[0]):
+            sides: dict[str, list[FoundBefore | None]] = {}
+            for _, number, found in group:
+                about = found.side if found.cause == FOLDER else ""
+                sides.setdefault(about, [None, None])[number] = found
+            for before, after in sides.values():
+                yield FindingTurn(before, after)
+
     def _has_table(self) -> bool:
         """Whether the index is new enough; one that is only read is not brought up to date."""
         sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'findings'"
         return self._database.row(sql) is not None
+
+
+def _place(found: FoundBefore) -> tuple[str, int, int]:
+    """Return by what ``of_run`` orders; what is not known comes first."""
+    return (
+        found.folder,
+        -1 if found.uidvalidity is None else found.uidvalidity,
+        -1 if found.uid is None else found.uid,
+    )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from store.merkle import ROWS, leaf_hash, root_hash, tree_hash
-from store.trees import MESSAGES, Tree, trees
+from store.trees import FOLDERS, MESSAGES, Tree, trees
 from waystation.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -194,17 +194,28 @@ def turns(database: Database, first: int, last: int) -> Iterator[Turn]:
 
 
 def deeds(database: Database) -> dict[int, dict[str, int]]:
-    """Return how many rows of messages each run has put in, changed and taken out, by record."""
+    """Return how many messages came, changed and went by each run, by record.
+
+    A message has changed, too, where something became of it at a target.
+    """
     found: dict[int, dict[str, int]] = {}
-    for number, count in database.rows(
-        "SELECT since, count(*) FROM sealed WHERE tree = ? GROUP BY since", (MESSAGES,)
+    for what, sql in (
+        ("came", "SELECT since, count(*) FROM sealed WHERE tree = :messages GROUP BY since"),
+        (
+            "went",
+            "SELECT record, count(*) FROM changes WHERE tree = :messages"
+            " AND json_extract(before, '$.since') IS NOT NULL GROUP BY record",
+        ),
+        (
+            "changed",
+            "SELECT number, count(*) FROM (SELECT record AS number, row FROM changes"
+            " WHERE tree = :messages AND json_extract(before, '$.since') IS NULL"
+            " UNION SELECT record, row FROM changes WHERE tree NOT IN (:messages, :folders)"
+            " UNION SELECT since, row FROM sealed WHERE tree NOT IN (:messages, :folders)"
+            ") AS touched WHERE NOT EXISTS (SELECT 1 FROM sealed AS s WHERE s.tree = :messages"
+            " AND s.row = touched.row AND s.since = touched.number) GROUP BY number",
+        ),
     ):
-        found.setdefault(number, dict.fromkeys(_DEEDS, 0))["came"] = count
-    for number, count, went in database.rows(
-        "SELECT record, count(*), sum(json_extract(before, '$.since') IS NOT NULL)"
-        " FROM changes WHERE tree = ? GROUP BY record",
-        (MESSAGES,),
-    ):
-        deed = found.setdefault(number, dict.fromkeys(_DEEDS, 0))
-        deed["changed"], deed["went"] = count - went, went
+        for number, count in database.rows(sql, {"messages": MESSAGES, "folders": FOLDERS}):
+            found.setdefault(number, dict.fromkeys(_DEEDS, 0))[what] = count
     return found

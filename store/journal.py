@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from store.maildir import READ, sync_directory
+from store.maildir import READ, sync_directory, write_durably
 from waystation.errors import StorageError
 
 if TYPE_CHECKING:
@@ -229,6 +229,15 @@ def append(path: Path, lines: list[str]) -> None:
             sync_directory(path)
     except OSError as error:
         raise StorageError(path / JOURNAL, error) from None
+
+
+def rewrite(path: Path, lines: list[str]) -> None:
+    """Put these lines in the place of an archive's journal: it holds the old or the new ones.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    write_durably(path / JOURNAL, "".join(f"{line}\n" for line in lines))
 
 
 def _already_there(file: int, text: bytes) -> int:

@@ -1,4 +1,4 @@
-"""What a mail reader or a copy did to names, times and sidecars, undone."""
+"""What a mail reader or a copy did to names, times, sidecars and the journal, undone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from store.archive import is_file, same_base, write_sidecar
 from store.batch import file_sha256
 from store.finds import Kind
+from store.journal import NOTHING, Records, read_journal, read_line, rewrite
 from store.maildir import KEYWORDS, SIDECAR, is_within, set_time, sync_directories, sync_files
+from store.sealcheck import check_records
 from waystation.errors import StorageError
 
 if TYPE_CHECKING:
@@ -53,6 +55,51 @@ def repair(archive: Archive, found: list[Discrepancy]) -> int:
     except OSError as error:
         raise StorageError(error.filename or archive.path, error) from None
     return repaired
+
+
+def restore_journal(archive: Archive) -> int:
+    """Write records that the journal has lost back from the index; return how many findings less.
+
+    Only where the index has the whole chain, each record naming the hash of the one before, and
+    the journal nothing but lines of it in their order, or the beginning of one. Else it stays.
+
+    Raises:
+        StorageError: the journal cannot be read or written.
+    """
+    before = sum(found.kind is Kind.RECORD for found in check_records(archive))
+    lines = [line for _, line, _ in Records(archive.database).all()]
+    if not before or not _is_chain(lines) or not _holds_only(archive.path, lines):
+        return 0
+    rewrite(archive.path, lines)
+    Records(archive.database).has_journal(len(lines))
+    return before - sum(found.kind is Kind.RECORD for found in check_records(archive))
+
+
+def _is_chain(lines: list[str]) -> bool:
+    before = NOTHING
+    for number, line in enumerate(lines, 1):
+        record = read_line(line)
+        if record is None or record.number != number or record.previous != before:
+            return False
+        before = record.hash
+    return bool(lines)
+
+
+def _holds_only(path: Path, lines: list[str]) -> bool:
+    """Whether a journal lacks lines of a chain, and has nothing else."""
+    places = {line.encode(): place for place, line in enumerate(lines)}
+    at = 0
+    for octets in read_journal(path):
+        place = places.get(octets)
+        if place is None:
+            # One that was cut off: all that it says, the whole line says too.
+            if at < len(lines) and lines[at].encode().startswith(octets):
+                continue
+            return False
+        if place < at:
+            return False
+        at = place + 1
+    return True
 
 
 def _repair_file(

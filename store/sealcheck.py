@@ -89,6 +89,15 @@ def check_seal(archive: Archive, sealed: Sealed) -> Iterator[Discrepancy]:
         yield from _history(database)
 
 
+def check_records(archive: Archive) -> Iterator[Discrepancy]:
+    """Yield what does not agree between the journal, its chain, and the index alone.
+
+    Raises:
+        StorageError: the journal cannot be read.
+    """
+    yield from _records(archive, Sealed())
+
+
 def _of_record(number: int | None, text: str) -> Discrepancy:
     named = f"record {number}: {text}" if number is not None else text
     return Discrepancy(Kind.RECORD, "", None, None, JOURNAL, named)

@@ -67,11 +67,6 @@ class Cloud:
         """What an application asks for that signs in as itself."""
         return f"{self.audience}/.default"
 
-    @property
-    def user_scope(self) -> str:
-        """What an application asks for on behalf of a user, to read mail by IMAP."""
-        return self.user_scope_of("imap")
-
     def user_scope_of(self, protocol: Protocol) -> str:
         """Return what an application asks for on behalf of a user."""
         permission = "IMAP.AccessAsUser.All" if protocol == "imap" else "POP.AccessAsUser.All"

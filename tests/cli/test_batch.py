@@ -540,7 +540,7 @@ def test_a_service_account_opens_the_mailboxes_of_google_and_passwords_the_other
     assert result.code == 0, result.err
     assert result.summary["sums"]["new"] == 6
     # A token opens one mailbox, so that none is shared.
-    assert sorted(each["sub"] for each in identity.assertions) == sorted(users)
+    assert sorted(str(each["sub"]) for each in identity.assertions) == sorted(users)
 
 
 def test_of_the_options_to_sign_in_each_mailbox_gets_those_that_mean_something_for_it() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pypdf
 import pytest
 
-from tests.cli.conftest import NEW, NEW_PASSWORD, Server
+from tests.cli.conftest import NEW, NEW_PASSWORD, Server, letter
 from tests.fakes.imap_server import Body, ImapServer
 from tests.fakes.mailbox import Mailboxes
 from tests.fakes.pop3_server import Mail, Pop3Server
@@ -241,6 +241,62 @@ def test_what_the_source_does_not_hand_out_is_named(
     assert "could not be had from the source" in page.sentence
     assert page.tone == "is-attention"
     assert "Could not be had from the source" in page.cases()
+
+
+def test_what_only_the_source_has_outweighs_that_all_was_verified_until_it_is_settled(
+    waystation: CommandLine, exported: Path, old: Server, new: Server, page_of: Reading, file: Path
+) -> None:
+    verified(waystation, exported, new)
+    fine = page_of(exported)
+    for number in (20, 21):
+        old.mailbox.folder("INBOX").append(letter(number))
+    assert waystation("verify", exported, "--source", *old.secret).code == 13
+    found = page_of(exported)
+    waystation("report", exported, file, "--locale", "de")
+    in_german = Page.of(file.read_text("utf-8"))
+    assert waystation("export", exported, *old.secret).code == 0
+    verified(waystation, exported, new)
+    settled = page_of(exported)
+    assert waystation("verify", exported, "--source", *old.secret).code == 0
+    again = page_of(exported)
+
+    assert fine.tone == again.tone == "is-good"
+    assert found.tone == settled.tone == "is-open"
+    assert found.sentence.startswith("Not finished: 2 messages are in the source alone")
+    said = text(found.by_id("verdict"))
+    assert "found at the source: 2 messages that the archive does not hold." in said
+    assert in_german.sentence.startswith("Nicht fertig: 2 Nachrichten liegen nur in der Quelle")
+    assert "fand bei der Quelle: 2 Nachrichten sind nicht im Archiv." in text(
+        in_german.by_id("verdict")
+    )
+    assert settled.sentence.startswith("All 9 messages are accounted for")
+    assert "is older than the last export; not verified since" in text(settled.by_id("verdict"))
+    assert "not verified since" not in text(again.by_id("verdict"))
+
+
+def test_what_is_missing_in_the_target_is_said_first_until_an_import_has_looked_after_it(
+    waystation: CommandLine, exported: Path, old: Server, new: Server, page_of: Reading
+) -> None:
+    verified(waystation, exported, new)
+    ledger = waystation("ledger", exported).lines
+    lies_at = next(row["targets"][new.name] for row in ledger if row["folder"] == "INBOX")
+    new.mailbox.folder("INBOX").expunge(lies_at["uid"])
+    waystation("verify", exported, "--target", *new.secret)
+    missing = page_of(exported)
+    waystation("verify", exported, "--target", *new.secret, "--folder", "Gesendet")
+    a_part = page_of(exported)
+    waystation("verify", exported, "--source", *old.secret)
+    other_side = page_of(exported)
+    waystation("import", exported, *new.target)
+    imported = page_of(exported)
+
+    for page in (missing, a_part, other_side):
+        assert page.tone == "is-attention"
+        assert page.sentence.startswith("1 message that had arrived is missing in the target: ")
+    said = text(imported.by_id("verdict"))
+    assert imported.tone == "is-open"
+    assert "is older than the last import; not verified since" in said
+    assert "is missing" not in imported.sentence
 
 
 def test_an_empty_mailbox_is_nothing_to_account_for(

@@ -207,7 +207,12 @@ def test_two_runs_are_compared_message_by_message(
     same = waystation("diff", exported, 3)
     unknown = waystation("diff", exported, 1, 9)
 
-    assert [line.split()[0] for line in listed.out.splitlines()[1:]] == ["1", "2", "3"]
+    counts = [line.split() for line in listed.out.splitlines()[1:]]
+    assert [(each[0], *each[-3:]) for each in counts] == [
+        ("1", "7", "0", "0"),
+        ("2", "1", "2", "0"),
+        ("3", "0", "8", "0"),
+    ]
     assert "came: INBOX UID 5 (archived)" in shown.out
     assert "changed: INBOX UID 1: flags +\\Flagged +\\Seen" in shown.out
     assert "changed: INBOX UID 2: vanished from the source" in shown.out
@@ -263,3 +268,43 @@ def test_a_rebuilt_index_is_told_of(waystation: CommandLine, exported: Path) -> 
     assert [record["command"] for record in records(exported)][:2] == ["export", "check --rebuild"]
     assert compared.code == 1
     assert "the index was made anew by run 2" in compared.one_error
+
+
+@pytest.mark.parametrize("kept", [0, 1, -40])
+@pytest.mark.parametrize("looks_first", [False, True])
+def test_a_journal_that_was_lost_or_cut_is_written_back_from_the_index(
+    waystation: CommandLine, old: Server, exported: Path, kept: int, looks_first: bool
+) -> None:
+    waystation("export", exported, *old.secret)
+    journal = exported / "journal.jsonl"
+    whole = journal.read_bytes()
+    end = whole.index(b"\n") + 1 if kept == 1 else kept
+    journal.write_bytes(whole[:end])
+    if not kept:
+        journal.unlink()
+    if looks_first:
+        assert waystation("check", exported).code == 13
+
+    repaired = waystation("check", exported, "--repair")
+    after = waystation("check", exported, "--json")
+
+    assert "The journal has its records again" in repaired.err
+    assert journal.read_bytes().startswith(whole)
+    # A run that found the journal cut has said so, and that stays for good.
+    assert set(after.summary["kinds"]) == ({"doubt"} if looks_first else set())
+    assert repaired.code == (13 if looks_first else 0)
+
+
+def test_a_journal_with_a_line_of_its_own_is_not_written_anew(
+    waystation: CommandLine, old: Server, exported: Path
+) -> None:
+    waystation("export", exported, *old.secret)
+    journal = exported / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b'"outcome":"done"', b'"outcome":"gone"', 1))
+    altered = journal.read_bytes()
+
+    repaired = waystation("check", exported, "--repair", "--json")
+
+    assert repaired.code == 13
+    assert repaired.summary["restored"] == 0
+    assert journal.read_bytes().startswith(altered)

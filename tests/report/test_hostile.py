@@ -13,6 +13,7 @@ from store.archive import Archive
 from store.transfers import Transfer, TransferState
 from tests.report.reading import Page, text
 from tests.store.filling import filled
+from waystation.cli.text import cell as ledger_cell
 from waystation.report.charts import Chart, Series, svg
 from waystation.report.foreign import shown
 from waystation.report.formats import ReportFormat
@@ -65,6 +66,15 @@ def test_no_cell_is_a_formula_or_more_than_one_line(foreign: str) -> None:
 
     assert not found.lstrip().startswith(("=", "+", "-", "@"))
     assert found.isprintable() or not found
+
+
+@given(st.one_of(words_of_others, st.sampled_from((" =1+1", "\uff1d1", "\t-2"))))
+def test_no_cell_of_the_ledger_is_a_formula_either(foreign: str) -> None:
+    found = str(ledger_cell(foreign))
+
+    assert not found.lstrip().startswith(
+        ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+    )
 
 
 @given(st.lists(words_of_others, min_size=1, max_size=4))

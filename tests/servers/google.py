@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.fakes.certificates import TestAuthority
-from tests.servers.identity import Answer, HttpsServer
+from tests.servers.https import Answer, HttpsService
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ class Refused(Exception):  # noqa: N818 - it is the answer, not a fault of ours
         super().__init__(error)
 
 
-class GoogleIdentity:
+class GoogleIdentity(HttpsService):
     """A running authorization server, as a context manager. `user` is who sits at the browser."""
 
     def __init__(
@@ -76,6 +76,7 @@ class GoogleIdentity:
         expires_in: float = 3599,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(authority or TestAuthority(directory))
         self.expires_in = expires_in
         """Seconds that a token lasts."""
         self.client_secret: str | None = SECRET
@@ -101,7 +102,6 @@ class GoogleIdentity:
         self.assertions: list[dict[str, object]] = []
         self._directory = directory
         self._clock = clock
-        self._tls = authority or TestAuthority(directory)
         self._codes: dict[str, _Consent] = {}
         self._consents: dict[str, _Consent] = {}
         self._access: dict[str, _Access] = {}
@@ -109,34 +109,6 @@ class GoogleIdentity:
         self._refusals: deque[Refused] = deque()
         self._busy = 0
         self._lock = threading.RLock()
-        self._server: HttpsServer | None = None
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> Self:
-        self._server = HttpsServer(self, self._tls.server_context())
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), daemon=True
-        )
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._server is not None
-        assert self._thread is not None
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def ca_file(self) -> Path:
-        """The certificate that a client has to trust."""
-        return self._tls.ca_file
-
-    @property
-    def base(self) -> str:
-        """What `--authority` is told."""
-        assert self._server is not None
-        return f"https://localhost:{self._server.server_address[1]}"
 
     def refuse(self, error: str, description: str, status: int = 400) -> None:
         """Refuse the next request for a token."""

@@ -18,9 +18,8 @@ import secrets
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import NAMESPACE_DNS, uuid4, uuid5
 
@@ -31,9 +30,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from tests.fakes.certificates import TestAuthority
+from tests.servers.https import Answer, HttpsService
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
@@ -178,7 +177,7 @@ class Refused(Exception):  # noqa: N818 - it is the answer, not a fault of ours
         super().__init__(refusal.text)
 
 
-class IdentityProvider:
+class IdentityProvider(HttpsService):
     """A running identity provider, as a context manager.
 
     `authority` is what a client is told, `ca_file` what it has to trust. One application is
@@ -195,6 +194,7 @@ class IdentityProvider:
         authority: TestAuthority | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(authority or TestAuthority(directory))
         self.tenant = tenant
         self.client_id = CLIENT
         self.client_secret = SECRET
@@ -218,7 +218,6 @@ class IdentityProvider:
         self._directory = directory
         self._clock = clock
         self._key = _signing_key()
-        self._tls = authority or TestAuthority(directory)
         self._certificates: dict[str, x509.Certificate] = {}
         self._grants: dict[str, _Grant] = {}
         self._refresh: dict[str, _Grant] = {}
@@ -226,34 +225,6 @@ class IdentityProvider:
         self._standing: Refusal | None = None
         self._busy: dict[str, _Busy] = {}
         self._lock = threading.Lock()
-        self._server: HttpsServer | None = None
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> Self:
-        self._server = HttpsServer(self, self._tls.server_context())
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), daemon=True
-        )
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._server is not None
-        assert self._thread is not None
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def ca_file(self) -> Path:
-        """The certificate that a client has to trust."""
-        return self._tls.ca_file
-
-    @property
-    def base(self) -> str:
-        """The provider's address without a tenant."""
-        assert self._server is not None
-        return f"https://localhost:{self._server.server_address[1]}"
 
     @property
     def authority(self) -> str:
@@ -669,69 +640,6 @@ class IdentityProvider:
 
     def _object_id(self, name: str) -> str:
         return str(uuid5(NAMESPACE_DNS, f"{name} in {self.tenant}"))
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    body: dict[str, object] | str
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def octets(self) -> bytes:
-        return (self.body if isinstance(self.body, str) else json.dumps(self.body)).encode()
-
-    @property
-    def kind(self) -> str:
-        return "text/html" if isinstance(self.body, str) else "application/json"
-
-
-class Provider(Protocol):
-    """Whoever answers what an `HttpsServer` is asked."""
-
-    def answer(self, method: str, target: str, form: dict[str, str]) -> Answer:
-        """Return the answer to one request."""
-
-
-class HttpsServer(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, provider: Provider, context: ssl.SSLContext) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.provider = provider
-        # The handshake belongs to the handler's thread: a silent client must not stop the rest.
-        self.socket = context.wrap_socket(
-            self.socket, server_side=True, do_handshake_on_connect=False
-        )
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that does not trust us, or hangs up, is no fault of ours."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: HttpsServer
-
-    def do_GET(self) -> None:
-        self._answer({})
-
-    def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length", "0"))
-        form = parse_qs(self.rfile.read(length).decode(), keep_blank_values=True)
-        self._answer({name: values[0] for name, values in form.items()})
-
-    def _answer(self, form: dict[str, str]) -> None:
-        answer = self.server.provider.answer(self.command, self.path, form)
-        octets = answer.octets
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.kind)
-        self.send_header("Content-Length", str(len(octets)))
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(octets)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        """Nothing is logged: queries hold codes."""
 
 
 def _description(refusal: Refusal) -> str:

@@ -73,7 +73,10 @@ def test_each_cloud_has_host_authority_and_scopes_of_its_own() -> None:
     assert office.cloud("21vianet").app_scope == "https://partner.outlook.cn/.default"
     assert office.cloud("consumers").tenant == "consumers"
     assert office.cloud(None).app_scope == "https://outlook.office365.com/.default"
-    assert office.cloud(None).user_scope == "https://outlook.office.com/IMAP.AccessAsUser.All"
+    assert (
+        office.cloud(None).user_scope_of("imap")
+        == "https://outlook.office.com/IMAP.AccessAsUser.All"
+    )
     assert office.cloud(None).user_scope_of("pop3").endswith("/POP.AccessAsUser.All")
     for cloud in office.clouds.values():
         assert cloud.audience in audiences()

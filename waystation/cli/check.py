@@ -130,6 +130,8 @@ class _Work:
     followed: list[dict[str, Any]] = field(default_factory=list)
     compared: Compared | None = None
     repaired: int = 0
+    restored: int = 0
+    """Of these, what was wrong with the journal, which the index had whole."""
 
     def look(self, totals: dict[str, Any]) -> None:
         """Check an archive without a change to it."""
@@ -144,7 +146,9 @@ class _Work:
     def repair(self, wishes: dict[str, Any]) -> None:
         """Check, and undo what can be undone."""
         from store.archive import Archive
+        from store.finds import Kind
         from store.repair import repair as repair_found
+        from store.repair import restore_journal
 
         totals: dict[str, Any] = {}
         with (
@@ -153,6 +157,9 @@ class _Work:
         ):
             self._check(opened)
             self.repaired = repair_found(opened, self.harmless)
+            if self.kinds[Kind.RECORD.value]:
+                self.restored = restore_journal(opened)
+                self.repaired += self.restored
             totals.update(self.totals())
 
     def totals(self) -> dict[str, Any]:
@@ -162,6 +169,7 @@ class _Work:
             "octets": self.counted.octets,
             "discrepancies": self.kinds.total(),
             "repaired": self.repaired,
+            "restored": self.restored,
             "kinds": dict(self.kinds),
         }
 
@@ -195,6 +203,8 @@ class _Work:
         listener.close()
         can_be_undone = len(self.harmless) == kinds.total()
         listener.say(_sentence(self.counted, kinds, self.repaired, can_be_undone=can_be_undone))
+        if self.restored:
+            listener.say("The journal has its records again: the index had the whole chain.")
         self._tell_seal()
         for notice in sealed.notices:
             listener.say(f"{notice[:1].upper()}{notice[1:]}.")

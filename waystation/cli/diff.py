@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from store.archive import Archive
+    from store.findings import FindingTurn, FoundBefore
     from store.history import Turn, Values
     from store.journal import Record
     from waystation.cli.output import Listener
@@ -44,7 +45,7 @@ def _diff(
     """Show what came, went and changed between the ends of two runs, one line a message.
 
     Runs go by the numbers of their records; without any, all are listed. Without the second, it
-    is the newest.
+    is the newest. Of two verifications, tells what they found as well.
     """
     from store.archive import Archive
 
@@ -54,7 +55,7 @@ def _diff(
         if first is None:
             return _list(opened, records, listener)
         second = second if second is not None else records[-1].number
-        known = {record.number for record in records}
+        known = {record.number: record for record in records}
         for number in (first, second):
             if number not in known:
                 raise UsageError(
@@ -62,8 +63,11 @@ def _diff(
                 )
         first, second = min(first, second), max(first, second)
         totals = _show(opened, records, first, second, listener)
-    listener.say(f"Between record {first} and record {second}: {sum_text(totals) or 'no change'}.")
-    listener.summary("done", 0, {"first": first, "last": second, **totals})
+        listener.say(
+            f"Between record {first} and record {second}: {sum_text(totals) or 'no change'}."
+        )
+        found = _show_findings(opened, known[first], known[second], listener)
+    listener.summary("done", 0, {"first": first, "last": second, **totals, **found})
     return 0
 
 
@@ -107,6 +111,106 @@ def _show(
                 listener.row("turn", told)
                 listener.heading(_line(told))
     return totals
+
+
+def _show_findings(
+    archive: Archive, first: Record, last: Record, listener: Listener
+) -> dict[str, Any]:
+    """Tell which findings came, went and changed between two verifications; return what to sum up.
+
+    Nothing is told where not both runs are verifications, or where they are one.
+    """
+    numbers: dict[str, Any] = {"findings": None, "findings_not_compared": None}
+    is_one = first.number == last.number
+    if is_one or any(each.values.get("command") != "verify" for each in (first, last)):
+        return numbers
+    why_not = _why_not(archive, first, last)
+    if why_not is not None:
+        listener.say(f"What the verifications found is not compared: {why_not}.")
+        return {**numbers, "findings_not_compared": why_not}
+    totals = dict.fromkeys(("came", "went", "changed", "same"), 0)
+    # One state of the index, whatever is written meanwhile.
+    with archive.database.atomic():
+        for turn in archive.findings.turns(_run(first), _run(last)):
+            totals[turn.what] += 1
+            if turn.what != "same":
+                listener.row("finding", _finding(turn))
+                listener.heading(_finding_line(turn))
+    told = sum_text({what: count for what, count in totals.items() if what != "same"})
+    listener.say(f"Findings of the verifications: {told or 'no change'}.")
+    if _total(first, "deep") != _total(last, "deep"):
+        deep = first.number if _total(first, "deep") else last.number
+        listener.say(f"Only record {deep} compared contents: what shows there alone is told too.")
+    return {**numbers, "findings": totals}
+
+
+def _why_not(archive: Archive, first: Record, last: Record) -> str | None:
+    """Return why the findings of two verifications cannot be compared; None where they can."""
+    for record in (first, last):
+        if record.values.get("outcome") != "done":
+            return f"record {record.number} is of one that did not come to its end"
+        if not archive.findings.are_kept(_run(record)):
+            return f"those of record {record.number} are gone, only the last {_kept()} are kept"
+    for side in ("source", "target"):
+        was, now = (_total(record, f"with_{side}") for record in (first, last))
+        if was != now:
+            number = first.number if was else last.number
+            return f"only record {number} looked at the {side}"
+    accounts = [plain(str(record.values.get("account"))) for record in (first, last)]
+    if accounts[0] != accounts[1]:
+        return f"they looked at other mailboxes ({accounts[0]}; {accounts[1]})"
+    if _choice(first) != _choice(last):
+        return "they looked at other parts of the mailbox"
+    return None
+
+
+def _kept() -> int:
+    from store.findings import KEPT
+
+    return KEPT
+
+
+def _run(record: Record) -> int:
+    """Return the number in the index of the run that left a record."""
+    number = record.values.get("run")
+    return number if isinstance(number, int) else 0
+
+
+def _total(record: Record, key: str) -> bool:
+    totals = record.values.get("totals")
+    return bool(totals.get(key)) if isinstance(totals, dict) else False
+
+
+def _choice(record: Record) -> object:
+    """Return which messages a run was asked to look at, as the record has it."""
+    wishes = record.values.get("asked")
+    return wishes.get("selection") if isinstance(wishes, dict) else None
+
+
+def _finding(turn: FindingTurn) -> dict[str, Any]:
+    shown = turn.after or turn.before
+    return {
+        "what": turn.what,
+        "folder": shown.folder if shown else None,
+        "uidvalidity": shown.uidvalidity if shown else None,
+        "uid": shown.uid if shown else None,
+        "before": _found(turn.before),
+        "after": _found(turn.after),
+    }
+
+
+def _found(found: FoundBefore | None) -> dict[str, str] | None:
+    if found is None:
+        return None
+    return {"cause": found.cause, "side": found.side, "text": found.text}
+
+
+def _finding_line(turn: FindingTurn) -> str:
+    shown = turn.after or turn.before
+    assert shown is not None  # noqa: S101 - for the type checker
+    uid = f" UID {shown.uid}" if shown.uid is not None else ""
+    was = f", was: {plain(turn.before.text)}" if turn.before and turn.after else ""
+    return f"finding {turn.what}: {plain(shown.folder)}{uid}: {plain(shown.text)}{was}"
 
 
 class _Words:

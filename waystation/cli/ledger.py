@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from store.ledger import Rows
 from waystation.cli import options, state
-from waystation.cli.rows import Rows
 from waystation.cli.text import cell, json_line
 from waystation.errors import UsageError, plain
 

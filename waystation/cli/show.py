@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from store.ledger import Rows
 from waystation.cli import options, state
-from waystation.cli.rows import Rows
 from waystation.cli.text import line_text, size_text
 from waystation.errors import StorageError, UsageError, plain
 

@@ -9,6 +9,7 @@ import sys
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
+from waystation.cells import guard_of
 from waystation.errors import plain
 
 if TYPE_CHECKING:
@@ -130,6 +131,5 @@ def cell(value: object) -> object:
         value = " ".join(each if isinstance(each, str) else each["step"] for each in value)
     if not isinstance(value, str):
         return value
-    # A spreadsheet runs what begins so; these words come from whoever sent the mail.
-    guard = "'" if value.startswith(("=", "+", "-", "@")) else ""
-    return guard + escaped(value)
+    # These words come from whoever sent the mail.
+    return guard_of(value) + escaped(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from store import audit
 from store.archive import is_pop3
 from store.status import FolderTotals, status
 from store.transfers import ARRIVED, TransferState
+from waystation.report.looks import Looks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from store.archive import Archive
     from store.audit import Case, CaseTotal, FoundDifference, Run, Sealed, StateTotal
     from store.transfers import MappedFolder, Target
+    from waystation.report.looks import Found
 
 SHOWN = 40
 """Messages of one kind of case that the page shows; the rest is in the table beside it."""
@@ -124,6 +127,8 @@ class Facts:
     has_subjects: bool
     verification: Verification | None
     sealed: Sealed | None
+    found: tuple[Found, ...] = ()
+    """What the last verifications found at the source and in each target."""
     unsettled: frozenset[str] = frozenset()
     """Folders that a run is still at, or was cut off in."""
     totals: Counter[str] = field(default_factory=Counter)
@@ -163,6 +168,10 @@ class Facts:
             if folder.on_source is not None and not self.is_unfinished(folder)
         )
 
+    def found_of(self, *causes: str) -> int:
+        """Return how much the last verifications found for one of these causes."""
+        return sum(each.count(*causes) for each in self.found)
+
     @property
     def shown_folders(self) -> int:
         """How many folders each table of the page shows; each target has two tables of them."""
@@ -181,7 +190,9 @@ def gather(archive: Archive, made_at: str, *, with_subjects: bool) -> Facts:
     targets = archive.transfers.targets()
     runs: deque[Run] = deque(maxlen=SHOWN_RUNS)
     runs_in_all = 0
+    looks = Looks([target.name for target in targets])
     for run in audit.runs(database):
+        looks.add(run)
         runs.append(run)
         runs_in_all += 1
     totals: Counter[str] = Counter()
@@ -209,6 +220,7 @@ def gather(archive: Archive, made_at: str, *, with_subjects: bool) -> Facts:
         has_subjects=with_subjects,
         verification=_verification(archive),
         sealed=audit.sealed(database),
+        found=tuple(looks.found(partial(audit.found_by_cause, database))),
         unsettled=frozenset(
             each.name
             for each in archive.index.folders()

@@ -7,6 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any, TextIO
 
 from store import audit
+from store.ledger import Rows
+from waystation.cells import guard_of
 from waystation.report.advice import WEIGHTS
 
 if TYPE_CHECKING:
@@ -14,8 +16,7 @@ if TYPE_CHECKING:
 
     from store.archive import Archive
     from store.audit import Case, CaseTotal
-    from store.index import ArchivedMessage
-    from store.transfers import Target, Transfer
+    from store.transfers import Target
 
 MESSAGE_COLUMNS = (
     "folder", "uidvalidity", "uid", "sha256", "size", "internaldate", "date_from", "flags",
@@ -30,7 +31,6 @@ CASE_COLUMNS = (
     "target_folder", "sha256",
 )  # fmt: skip
 _CASE_SUBJECT_COLUMNS = ("sender", "subject")
-_RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def message_rows(archive: Archive, *, with_subjects: bool) -> Iterator[dict[str, Any]]:
@@ -43,17 +43,17 @@ def message_rows(archive: Archive, *, with_subjects: bool) -> Iterator[dict[str,
     of_targets = [audit.kinds_of_all(archive.database, each.id) for each in targets]
     headers = audit.headers_of_all(archive.database)
     messages = archive.index.messages()
+    rows = Rows(archive)
     for message, kinds, said, *at_targets in zip(
         messages, of_source, headers, *of_targets, strict=True
     ):
-        found = {each.target_id: each for each in archive.transfers.of_message(message.id)}
-        row = _message(message)
+        row = rows.of(message)
+        at_each = row.pop("targets")
         if with_subjects:
             row |= dict(zip(SUBJECT_COLUMNS, said, strict=True))
         row["cases"] = [kind.value for kind in kinds]
         row["targets"] = {
-            target.name: _transfer(found.get(target.id))
-            | {"cases": [kind.value for kind in kinds_there]}
+            target.name: at_each[target.name] | {"cases": [kind.value for kind in kinds_there]}
             for target, kinds_there in zip(targets, at_targets, strict=True)
             if message.state == "archived"
         }
@@ -121,9 +121,7 @@ def cell(value: object) -> object:
         value = " ".join(each if isinstance(each, str) else str(each["what"]) for each in value)
     if not isinstance(value, str):
         return value
-    # A spreadsheet takes what begins so for a formula, some of them also behind blanks.
-    guard = "'" if value.lstrip().startswith(_RUN_BY_SPREADSHEETS) else ""
-    return guard + (value if value.isprintable() else value.translate(_ESCAPES))
+    return guard_of(value) + (value if value.isprintable() else value.translate(_ESCAPES))
 
 
 class _Escapes(dict[int, str]):
@@ -136,38 +134,3 @@ class _Escapes(dict[int, str]):
 
 
 _ESCAPES = _Escapes()
-
-
-def _message(message: ArchivedMessage) -> dict[str, Any]:
-    return {
-        "folder": message.folder,
-        "uidvalidity": message.uidvalidity,
-        "uid": message.uid,
-        "sha256": message.sha256,
-        "size": message.size,
-        "internaldate": message.internaldate.isoformat() if message.internaldate else None,
-        "date_from": message.date_from,
-        "flags": list(message.flags),
-        "keywords": list(message.keywords),
-        "message_id": message.message_id,
-        "state": message.state,
-        "reason": message.reason,
-        "path": message.path,
-        "last_seen": message.last_seen,
-    }
-
-
-def _transfer(transfer: Transfer | None) -> dict[str, Any]:
-    if transfer is None:
-        return {"state": "pending", "folder": None, "uidvalidity": None, "uid": None, "lost": [],
-                "repairs": [], "passed": [], "reply": None}  # fmt: skip
-    return {
-        "state": transfer.state.value,
-        "folder": transfer.folder,
-        "uidvalidity": transfer.uidvalidity,
-        "uid": transfer.uid,
-        "lost": list(transfer.lost),
-        "repairs": [{"step": each.step, "what": each.what} for each in transfer.repairs],
-        "passed": list(transfer.passed),
-        "reply": transfer.reply,
-    }

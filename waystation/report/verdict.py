@@ -1,7 +1,8 @@
 """The verdict: what all the numbers come to, in one sentence, honest in every state of an archive.
 
 Pure: numbers in, words out. A sentence that claims that all is well is only said where every
-message is accounted for, arrived, and was compared with the target since.
+message is accounted for, arrived, and was compared with the target since, and where no later
+verification has found anything that weighs against it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from store.standing import Standing
 from store.transfers import TransferState
 from waystation.report.foreign import shown
+from waystation.report.looks import LOST, OTHER, UNARCHIVED, UNSEEN
 
 if TYPE_CHECKING:
     from waystation.report.facts import Facts, TargetFacts
+    from waystation.report.looks import Found
     from waystation.report.words import Words
 
 
@@ -43,7 +47,7 @@ class Verdict:
 
 def verdict(facts: Facts, words: Words) -> Verdict:
     """Return what is to be said on top."""
-    more = list(_warnings(facts, words))
+    more = [*_warnings(facts, words), *_findings(facts, words)]
     if len(facts.targets) > 1:
         more[:0] = [
             f"{shown(each.target.name)}: {words.listing(_arrival(each, words))}."
@@ -65,11 +69,13 @@ def _tone(facts: Facts) -> Tone:
         return Tone.OPEN
     if any(each.open for each in facts.targets):
         return Tone.OPEN
-    if facts.totals["failed"] or any(
-        each.count(TransferState.REFUSED, TransferState.SET_ASIDE) for each in facts.targets
-    ):
+    if facts.totals["failed"] or facts.found_of(*LOST, *OTHER):
+        return Tone.ATTENTION
+    if any(each.count(TransferState.REFUSED, TransferState.SET_ASIDE) for each in facts.targets):
         return Tone.ATTENTION
     if any(each.compared < each.arrived for each in facts.targets):
+        return Tone.OPEN
+    if facts.found_of(*UNARCHIVED, *UNSEEN) or any(each.is_old for each in facts.found):
         return Tone.OPEN
     return Tone.GOOD
 
@@ -117,6 +123,18 @@ def _lead(facts: Facts, words: Words) -> str:
             "Not finished: %(n)s target has not got all messages",
             "Not finished: %(n)s targets have not got all messages",
             unfinished,
+        )
+    if lost := facts.found_of(*LOST):
+        return words.plural(
+            "%(n)s message that had arrived is missing in the target",
+            "%(n)s messages that had arrived are missing in the target",
+            lost,
+        )
+    if unarchived := facts.found_of(*UNARCHIVED):
+        return words.plural(
+            "Not finished: %(n)s message is in the source alone",
+            "Not finished: %(n)s messages are in the source alone",
+            unarchived,
         )
     return words.plural(
         "The one message is accounted for", "All %(n)s messages are accounted for", facts.messages
@@ -199,5 +217,68 @@ def _warnings(facts: Facts, words: Words) -> list[str]:
                 "%(n)s messages are kept here that the source no longer shows.",
                 gone,
             )
+        )
+    return said
+
+
+def _findings(facts: Facts, words: Words) -> list[str]:
+    """Return what the last verifications found, and which of them are too old to say."""
+    said = []
+    for found in facts.found:
+        place = shown(found.target) if found.target is not None else words.text("the source")
+        clauses = _found(found, words)
+        values = {"place": place, "when": words.when(found.when), "what": words.listing(clauses)}
+        if clauses:
+            said.append(
+                words.text("The last verification (%(when)s) found at %(place)s: %(what)s.")
+                % values
+            )
+        if found.is_old:
+            text = (
+                words.text(
+                    "What a verification found at %(place)s is older than the last export;"
+                    " not verified since."
+                )
+                if found.target is None
+                else words.text(
+                    "What a verification found at %(place)s is older than the last import;"
+                    " not verified since."
+                )
+            )
+            said.append(text % {"place": place})
+    return said
+
+
+def _found(found: Found, words: Words) -> list[str]:
+    said = []
+    if count := found.count(*LOST):
+        said.append(words.plural("%(n)s message missing", "%(n)s messages missing", count))
+    if count := found.count(*OTHER):
+        said.append(
+            words.plural(
+                "%(n)s message not as it was archived",
+                "%(n)s messages not as they were archived",
+                count,
+            )
+        )
+    if count := found.count(*UNARCHIVED):
+        said.append(
+            words.plural(
+                "%(n)s message that the archive does not hold",
+                "%(n)s messages that the archive does not hold",
+                count,
+            )
+        )
+    if count := found.count(*UNSEEN):
+        said.append(
+            words.plural(
+                "%(n)s message or folder that could not be looked at",
+                "%(n)s messages or folders that could not be looked at",
+                count,
+            )
+        )
+    if count := found.count(Standing.FLAGS):
+        said.append(
+            words.plural("%(n)s message with other flags", "%(n)s messages with other flags", count)
         )
     return said
