@@ -65,12 +65,15 @@ def address(alice: Path) -> Iterator[str]:
     """Where ``waystation browse`` shows the archive."""
     command = [sys.executable, "-m", "waystation", "browse", str(alice), "--no-open", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
-        assert told["type"] == "address"
-        yield told["address"]
-        process.send_signal(signal.SIGINT)
-        last = json.loads(process.communicate(timeout=20)[0].splitlines()[-1])
+        try:
+            assert process.stdout is not None
+            told = json.loads(process.stdout.readline())
+            assert told["type"] == "address"
+            yield told["address"]
+            process.send_signal(signal.SIGINT)
+            last = json.loads(process.communicate(timeout=20)[0].splitlines()[-1])
+        finally:
+            process.kill()  # where it does not end, this test fails and the others go on
     assert (process.returncode, last["outcome"]) == (0, "done")
 
 
