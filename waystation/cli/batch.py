@@ -5,29 +5,24 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from waystation.batch.form import Form
-from waystation.cli import check as check_command
 from waystation.cli import choosing, house, options, state
 from waystation.cli import export as export_command
 from waystation.cli import importer as import_command
 from waystation.cli import plan as plan_command
 from waystation.cli import status as status_command
-from waystation.cli import verify as verify_command
+from waystation.cli.engine import EMBEDDED, Engine
 from waystation.cli.folder_map import FolderMapFile, read_folder_map
 from waystation.cli.text import duration_text, size_text
 from waystation.cli.together import USUAL, List, ListFile, ListOrAll, Root, Together
 from waystation.errors import NoArchiveError, UsageError, WaystationError, plain
 
 if TYPE_CHECKING:
-    from waystation.batch.mailboxes import Mailbox
     from waystation.batch.run import Ending
-    from waystation.batch.turn import Turn
-    from waystation.cli.mailbox_listener import MailboxListener
     from waystation.cli.output import Listener
 
 
@@ -65,6 +60,7 @@ def _export(
     root: Root,
     file: List,
     together: Together = USUAL,
+    engine: Engine = EMBEDDED,
     quick: Annotated[bool, typer.Option("--quick", help="As with 'waystation export'.")] = False,
     chosen: choosing.Chosen = choosing.ALL,
     budget: Annotated[
@@ -83,18 +79,13 @@ def _export(
     """
     from export.run import Options
     from waystation.batch.mailboxes import Side
-    from waystation.cli.batch_job import Job, selection_of
+    from waystation.cli.batch_job import Job
+    from waystation.cli.batch_work import Export
 
     how = Options(quick=quick, rate=rate, budget=export_command.octets_a_day(budget))
     selection = chosen.selection()
     job = Job("export", root, together, reach, sign_in, voice, Side.SOURCE)
-
-    def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
-        mine = replace(how, selection=selection_of(mailbox, selection))
-        doors = job.doors(mailbox, turn)
-        export_command.run(job.place(mailbox), mailbox.source.server, mine, doors, listener)
-
-    return job.run(job.read(file), work)
+    return job.at(engine).run(job.read(file), Export(how, selection))
 
 
 @batch.command(
@@ -110,6 +101,7 @@ def _import(
     root: Root,
     file: List,
     together: Together = USUAL,
+    engine: Engine = EMBEDDED,
     folder_map: FolderMapFile = None,
     oldest_first: Annotated[
         bool, typer.Option("--oldest-first", help="Send in the order of age, oldest first.")
@@ -131,7 +123,8 @@ def _import(
     later where that may help.
     """
     from waystation.batch.mailboxes import Side
-    from waystation.cli.batch_job import Job, selection_of
+    from waystation.cli.batch_job import Job
+    from waystation.cli.batch_work import Import
 
     how = import_command.How(
         read_folder_map(folder_map),
@@ -143,13 +136,7 @@ def _import(
         pipelined=not one_by_one,
     )
     job = Job("import", root, together, reach, sign_in, voice, Side.TARGET)
-
-    def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
-        mine = replace(how, selection=selection_of(mailbox, how.selection))
-        doors = job.doors(mailbox, turn)
-        import_command.run(job.place(mailbox), mailbox.target.server, mine, doors, listener)
-
-    return job.run(job.read(file), work)
+    return job.at(engine).run(job.read(file), Import(how))
 
 
 @batch.command(
@@ -161,6 +148,7 @@ def _import(
 def _check(
     root: Root,
     file: ListOrAll = None,
+    engine: Engine = EMBEDDED,
     voice: options.Voice = options.USUAL_VOICE,
 ) -> int:
     """Prove every file of each archive against its index, offline; as many at once as processors.
@@ -168,14 +156,11 @@ def _check(
     Exit code 13 when anything was found.
     """
     from waystation.cli.batch_job import Job
+    from waystation.cli.batch_work import Check
 
     together = Together(connections=os.cpu_count() or 1)
     job = Job("check", root, together, options.USUAL_REACH, options.NO_SIGN_IN, voice, None)
-
-    def work(mailbox: Mailbox, _: Turn, listener: MailboxListener) -> None:
-        check_command.run(job.place(mailbox), listener)
-
-    return job.run(job.read(file), work)
+    return job.at(engine).run(job.read(file), Check())
 
 
 @batch.command(
@@ -191,6 +176,7 @@ def _plan(
     root: Root,
     file: List,
     together: Together = USUAL,
+    engine: Engine = EMBEDDED,
     offline: Annotated[
         bool, typer.Option("--offline", help="Do not even connect; as with 'waystation plan'.")
     ] = False,
@@ -204,19 +190,14 @@ def _plan(
 ) -> int:
     """Show for each mailbox what import would send, how long it takes, and what is in its way."""
     from waystation.batch.mailboxes import Side
-    from waystation.cli.batch_job import Job, selection_of
+    from waystation.cli.batch_job import Job
+    from waystation.cli.batch_work import Plan
 
     how = plan_command.How(
         read_folder_map(folder_map), chosen.selection(), treatment.rules(rate), rate, offline
     )
     job = Job("plan", root, together, reach, sign_in, voice, Side.TARGET, is_offline=offline)
-
-    def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
-        mine = replace(how, selection=selection_of(mailbox, how.selection))
-        doors = job.doors(mailbox, turn)
-        plan_command.run(job.place(mailbox), mailbox.target.server, mine, doors, listener)
-
-    return job.run(job.read(file), work, _show_plans)
+    return job.at(engine).run(job.read(file), Plan(how), _show_plans)
 
 
 @batch.command(
@@ -241,6 +222,7 @@ def _verify(
         bool, typer.Option("--deep", help="Fetch and compare the content of every message.")
     ] = False,
     together: Together = USUAL,
+    engine: Engine = EMBEDDED,
     chosen: choosing.Chosen = choosing.ALL,
     reach: options.Reach = options.USUAL_REACH,
     sign_in: options.SignIn = options.NO_SIGN_IN,
@@ -248,7 +230,8 @@ def _verify(
 ) -> int:
     """Compare each archive with its live server; name each difference. Exit code 13 for any."""
     from waystation.batch.mailboxes import Side
-    from waystation.cli.batch_job import Job, selection_of
+    from waystation.cli.batch_job import Job
+    from waystation.cli.batch_work import Verify
 
     if source == target:
         raise UsageError("say --source or --target: with which of the two shall be compared?")
@@ -256,20 +239,7 @@ def _verify(
     side = Side.SOURCE if source else Side.TARGET
     name: Literal["source", "target"] = "source" if source else "target"
     job = Job("verify", root, together, reach, sign_in, voice, side)
-
-    def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
-        wishes = verify_command.Wishes(
-            (name,),
-            must_reach=True,
-            from_=mailbox.source.server if source else None,
-            to=mailbox.target.server if target else None,
-            deep=deep,
-            selection=selection_of(mailbox, selection),
-        )
-        doors = job.doors(mailbox, turn)
-        verify_command.run(job.place(mailbox), wishes, lambda _: {name: doors}, listener)
-
-    return job.run(job.read(file), work)
+    return job.at(engine).run(job.read(file), Verify(name, deep, selection))
 
 
 @batch.command(
