@@ -125,11 +125,15 @@ def missing(_: Here, order: Order, needs: Needs) -> str:
 
 def work_on(order: Order, mailbox: Mailbox, host: str, key: str) -> None:
     """Work on one mailbox. How it ends is told; nothing is returned or raised."""
-    here = Here.now()
-    teller = Teller(here, order.batch, key)
-    teller.tell("begun", here.address)
+    teller = Teller(Here.now(), order.batch, key)
+    attend(_post_of(order), mailbox, host, teller)
+
+
+def attend(post: Post, mailbox: Mailbox, host: str, teller: Teller) -> None:
+    """Work on one mailbox, and tell how it goes and how it ends."""
+    teller.tell("begun", teller.here.address)
     try:
-        _work_on(_post_of(order), mailbox, host, teller)
+        _work_on(post, mailbox, host, teller)
     except HaltedError:
         teller.tell("halted")
     except WaystationError as error:
@@ -150,7 +154,7 @@ def _work_on(post: Post, mailbox: Mailbox, host: str, teller: Teller) -> None:
     desk = Desk(root, order.reach, order.sign_in, order.side, post.keys)
     places = _Places(teller)
     turn = LeasedTurn(host, places, post.ceilings, lease)
-    with post.seat(teller.key, turn, places, lease):
+    with post.seat(teller, turn, places, lease):
         try:
             _take(lease, turn, teller)
             teller.tell("lease", "taken", lease.number, teller.here.address)
@@ -402,10 +406,13 @@ class Post:
         return not self._seats
 
     @contextmanager
-    def seat(self, key: str, turn: LeasedTurn, places: _Places, lease: Lease) -> Iterator[None]:
+    def seat(
+        self, teller: Teller, turn: LeasedTurn, places: _Places, lease: Lease
+    ) -> Iterator[None]:
         """Look after the work on a mailbox, while it lasts."""
+        key = teller.key
         with self._lock:
-            self._seats[key] = _Seat(turn, places, lease, Here.now())
+            self._seats[key] = _Seat(turn, places, lease, teller.here)
             if self._keeper is None:
                 self._keeper = Thread(target=self._keep, name="leases", daemon=True)
                 self._keeper.start()
