@@ -19,9 +19,9 @@ from tests.batch.dask_cluster import Spell, dask_cluster
 from tests.batch.test_many import move
 from tests.compare import snapshot
 from tests.servers.dovecot import PASSWORD
+from waystation.batch.cluster import Cluster, NobodyThereError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.batch.test_many import Move
@@ -76,6 +76,8 @@ def at_once(spells: list[Spell], died: dict[int, float]) -> list[tuple[Spell, Sp
 def test_forty_mailboxes_on_three_workers_of_which_one_is_killed_come_to_the_same_end(
     tmp_path: Path,
 ) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "many").mkdir()
     with move(tmp_path / "one", 40, 12, burst=1000, recharge=50, backoff=1) as embedded:
         _, complaints = embedded.start(*AT_PACE).communicate(timeout=120)
         wanted = end_state(embedded)
@@ -135,15 +137,11 @@ def test_a_batch_that_is_interrupted_calls_its_mailboxes_back_and_goes_on_later(
         assert moving.complaints(moving.seen()) == []
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "root"
-
-
 @pytest.mark.server
 def test_all_commands_of_a_batch_work_on_a_cluster_and_passwords_stay_in_the_list(
-    dovecot: Dovecot, user: str, tmp_path: Path, root: Path
+    dovecot: Dovecot, user: str, tmp_path: Path
 ) -> None:
+    root = tmp_path / "root"
     names = [f"{user}-{number}" for number in range(4)]
     rows = ["mailbox,from,from_password,to,to_password_env"]
     for number, name in enumerate(names):
@@ -221,9 +219,10 @@ def test_what_a_worker_lacks_is_told_before_anything_begins(tmp_path: Path) -> N
         assert "does not see /nowhere" in said
         code, said = run("--engine", cluster.engine, "--debug")
         assert code == 2
-        cluster.workers[0].kill()
 
     assert not (root / "bob").exists()
-    code, said = run("--engine", cluster.engine)
-    assert code == 1
-    assert "cannot reach" in said
+
+
+def test_a_scheduler_that_is_not_there_is_named() -> None:
+    with pytest.raises(NobodyThereError, match=r"cannot reach 127\.0\.0\.1 port 9"):
+        Cluster.connect("dask://127.0.0.1:9", seconds=0.5)

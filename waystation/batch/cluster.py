@@ -86,7 +86,7 @@ class Cluster:
         self._client = client
 
     @classmethod
-    def connect(cls, engine: str, seconds: float = 20.0) -> Self:
+    def connect(cls, engine: str, seconds: float = 10.0) -> Self:
         """Connect to a scheduler, and wait until it has a worker.
 
         How to encrypt and whom to trust comes from dask's own configuration (``Security()``).
@@ -116,8 +116,11 @@ class Cluster:
 
     @property
     def workers(self) -> list[str]:
-        """The addresses of the workers that are there now."""
-        return sorted(self._client.scheduler_info(n_workers=-1)["workers"])
+        """The addresses of the workers that are there now; none while the scheduler is away."""
+        try:
+            return sorted(self._client.scheduler_info(n_workers=-1)["workers"])
+        except (OSError, RuntimeError, TimeoutError):
+            return []
 
     def listen(self, topic: str, tell: Callable[[str], None]) -> None:
         """Have ``tell`` called, in one thread of dask's, with each text told on a topic."""

@@ -117,7 +117,7 @@ class Workers:
             engine.lease,
             limits.messages,
             limits.octets,
-            1 / len(self._cluster.workers),
+            1 / max(1, len(self._cluster.workers)),
             listed,
         )
         self._numbers = itertools.count(1)
