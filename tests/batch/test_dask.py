@@ -18,7 +18,9 @@ from tests import corpus
 from tests.batch.dask_cluster import Spell, dask_cluster
 from tests.batch.test_many import move
 from tests.compare import snapshot
+from tests.fakes.certificates import TestAuthority
 from tests.servers.dovecot import PASSWORD
+from tests.store.filling import filled
 from waystation.batch.cluster import Cluster, NobodyThereError
 
 if TYPE_CHECKING:
@@ -221,6 +223,58 @@ def test_what_a_worker_lacks_is_told_before_anything_begins(tmp_path: Path) -> N
         assert code == 2
 
     assert not (root / "bob").exists()
+
+
+@pytest.mark.long
+def test_who_pauses_lets_another_one_have_its_place_in_the_worker(tmp_path: Path) -> None:
+    with move(tmp_path, 3, 4, burst=3, recharge=1, backoff=2) as moving:
+        secret = {"APP_SECRET": moving.where["client_secret"]}
+        with dask_cluster(tmp_path / "dask", 1, secret, threads=1) as cluster:
+            process = moving.start(*AT_PACE, "--engine", cluster.engine)
+            _, complaints = process.communicate(timeout=120)
+            spells = cluster.spells()
+
+        assert (process.returncode, complaints) == (0, "")
+        assert moving.complaints(moving.seen()) == []
+        first_left = min(spell.left or 0.0 for spell in spells)
+        assert sum(spell.taken < first_left for spell in spells) > 1
+
+
+def test_the_way_to_the_scheduler_is_encrypted_as_dasks_own_settings_say(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    filled(root / "bob")
+    authority = TestAuthority(tmp_path)
+    authority.server_context()
+    settings = {"CA_FILE": authority.ca_file}
+    for who in ("SCHEDULER", "WORKER", "CLIENT"):
+        settings[f"{who}__CERT"] = settings[f"{who}__KEY"] = tmp_path / "server-1.pem"
+    tls = {f"DASK_DISTRIBUTED__COMM__TLS__{key}": str(path) for key, path in settings.items()}
+    tls["DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"] = "true"
+
+    def check(environment: dict[str, str]) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "waystation", "batch", "check", str(root), "--engine", engine],
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stderr
+
+    with dask_cluster(tmp_path / "dask", 1, tls, "--protocol", "tls") as cluster:
+        engine = cluster.engine
+        assert engine.startswith("dask+tls://")
+        code, said = check(tls)
+        assert (code, said.splitlines()[-1]) == (0, "1 of 1 mailbox done.")
+        code, said = check({})
+        assert code == 2
+        assert "distributed.comm.tls.ca-file" in said
+        engine = engine.replace("+tls", "")
+        code, said = check(tls)
+        assert code == 2
+        assert "demand encryption" in said
 
 
 def test_a_scheduler_that_is_not_there_is_named() -> None:

@@ -15,7 +15,7 @@ import pytest
 from waystation.batch.cluster import MISSING, Cluster, Here, scheduler_of
 from waystation.batch.lease import Lease
 from waystation.batch.mailboxes import End, Mailbox, Side, Surroundings, read_list
-from waystation.batch.shares import shares
+from waystation.batch.shares import owners, shares
 from waystation.cli.batch_work import Export
 from waystation.cli.batch_worker import (
     LEASES,
@@ -267,6 +267,21 @@ def test_what_all_may_do_is_divided_by_who_works_on_how_many() -> None:
     assert shares(["a", "b"], {}) == {"a": 0.5, "b": 0.5}
     assert shares(["a", "b", "c"], {"a": 3, "b": 0, "gone": 9}) == {"a": 0.6, "b": 0.2, "c": 0.2}
     assert shares([], {"gone": 1}) == {}
+
+
+def test_a_mailbox_stays_with_the_machine_that_has_its_archive() -> None:
+    having = {"10.0.0.1": ["ada", "eve"], "10.0.0.2": ["bob"], "10.0.0.3": []}
+
+    found = owners(["ada", "bob", "new", "newer"], having)
+
+    assert found == {
+        "ada": "10.0.0.1",
+        "bob": "10.0.0.2",
+        "new": "10.0.0.3",
+        "newer": "10.0.0.1",
+    }
+    with pytest.raises(ValueError, match=r"ada lies on 10\.0\.0\.1 and on 10\.0\.0\.2"):
+        owners(["ada"], {**having, "10.0.0.2": ["ada"]})
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from waystation.errors import UnreachableError, UsageError, WaystationError, pla
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from distributed import Client, Future, Worker
+    from distributed import Client, Future, Security, Worker
 
 _ENGINE = re.compile(r"dask(\+tls|\+tcp)?://((?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5}))/?")
 _AT_WORK = ("executing", "long-running")
@@ -48,6 +48,41 @@ def scheduler_of(engine: str) -> str:
     return match[2] if match[1] is None else f"{match[1][1:]}://{match[2]}"
 
 
+def _usual_scheme() -> str:
+    import dask
+
+    return str(dask.config.get("distributed.comm.default-scheme"))
+
+
+def _demand_sense(address: str, security: Security) -> None:
+    """See that dask's settings go with the address; dask itself would say so late.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if not address.startswith("tls://"):
+        if security.require_encryption:
+            raise UsageError(
+                "dask's settings demand encryption (distributed.comm.require-encryption): write "
+                "dask+tls://HOST:PORT."
+            )
+        return
+    try:
+        context = security.get_connection_args("client").get("ssl_context")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"dask's settings for TLS: {plain(str(error))}.") from None
+    if context is None:
+        raise UsageError(
+            "dask+tls://: dask's settings name no CA certificate and no certificate of this client "
+            "(distributed.comm.tls.ca-file, distributed.comm.tls.client.cert and key)."
+        )
+
+
+def machine_of(worker: str) -> str:
+    """Return the machine of a worker's address, as ``hand_out`` takes it."""
+    return worker.rpartition("//")[2].rpartition(":")[0].strip("[]")
+
+
 class Errand:
     """One task that was handed out."""
 
@@ -70,7 +105,7 @@ class Errand:
         if status in ("pending", "finished"):
             return ""
         if status != "error":
-            return "the scheduler has lost it"
+            return "the dask scheduler has gone, or has lost this mailbox"
         error = self._future.exception()
         # Without its words: they may hold anything.
         name = type(error).__name__
@@ -98,12 +133,22 @@ class Cluster:
         address = scheduler_of(engine)
         try:
             # Loaded late, and in no other module: it is an extra.
-            from distributed import Client
+            from distributed import Client, Security
         except ImportError:
             raise UsageError(MISSING) from None
+        if "://" not in address:
+            address = f"{_usual_scheme()}://{address}"
+        security = Security()
+        _demand_sense(address, security)
         host, _, port = address.rpartition("//")[2].rpartition(":")
         try:
-            client = Client(address, timeout=seconds, set_as_default=False, name="waystation")
+            client = Client(
+                address,
+                timeout=seconds,
+                set_as_default=False,
+                security=security,
+                name="waystation",
+            )
         except (OSError, TimeoutError, ValueError) as error:
             why = str(error) or "no answer"
             raise NobodyThereError(host, int(port), f"{why} (dask scheduler)") from None
@@ -118,7 +163,7 @@ class Cluster:
     def workers(self) -> list[str]:
         """The addresses of the workers that are there now; none while the scheduler is away."""
         try:
-            return sorted(self._client.scheduler_info(n_workers=-1)["workers"])
+            return sorted(self._client.scheduler_info(n_workers=-1).get("workers", ()))
         except (OSError, RuntimeError, TimeoutError):
             return []
 
@@ -127,11 +172,33 @@ class Cluster:
         self._client.subscribe_topic(topic, lambda event: tell(str(event[1])))
 
     def hand_out(
-        self, function: Callable[..., object], *given: object, key: str, priority: int
+        self,
+        function: Callable[..., object],
+        *given: object,
+        key: str,
+        priority: int,
+        machine: str | None = None,
     ) -> Errand:
-        """Have a function called by some worker, with ``Here.now()`` to be had there."""
+        """Have a function called by some worker, with ``Here.now()`` to be had there.
+
+        With a ``machine`` by one of its workers, and nobody else.
+
+        Raises:
+            SchedulerGoneError: nobody hands anything out any more.
+        """
+        # Of a scheduler that is away dask waits a while for its return, and then gives it up.
+        if self._client.status in ("closing", "closed"):
+            raise SchedulerGoneError
         return Errand(
-            self._client.submit(function, *given, key=key, priority=priority, pure=False, retries=0)
+            self._client.submit(
+                function,
+                *given,
+                key=key,
+                priority=priority,
+                workers=None if machine is None else [machine],
+                pure=False,
+                retries=0,
+            )
         )
 
     def ask(
@@ -209,4 +276,13 @@ class LostError(WaystationError):
     retriable = True
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"{plain(why)}. The mailbox goes on later.")
+        super().__init__(f"{plain(why)}. What is recorded stays; the same command goes on.")
+
+
+class SchedulerGoneError(WaystationError):
+    """The scheduler has gone and not come back."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the dask scheduler has gone. Start it and its workers again; the same command goes on."
+        )

@@ -18,14 +18,15 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from waystation.batch.cluster import Cluster, LostError
+from waystation.batch.cluster import Cluster, LostError, machine_of
 from waystation.batch.run import State
-from waystation.batch.shares import shares
+from waystation.batch.shares import owners, shares
 from waystation.cli.batch_worker import (
     Listed,
     Needs,
     Order,
     granted,
+    kept,
     mark,
     missing,
     shared,
@@ -125,6 +126,9 @@ class Workers:
         self._told: dict[str, SimpleQueue[tuple[str, list[Any]]]] = {}
         self._places: dict[str, str] = {}
         """At which worker each mailbox is that works."""
+        self._is_own = engine.own_storage
+        self._owners: dict[str, str] = {}
+        """The machine that has each archive, where not all see all."""
         self._over = Event()
         self._sharer: Thread | None = None
 
@@ -135,21 +139,35 @@ class Workers:
             UsageError: one of them lacks something.
             StorageError: ROOT cannot be written.
         """
-        needs = Needs(f".{self._batch}", _variables(self._order, mailboxes))
-        mark(self._root, needs.mark)
+        name = f".{self._batch}"
+        needs = Needs(None if self._is_own else name, _variables(self._order, mailboxes))
+        mark(self._root, name)
         try:
             found = self._cluster.ask(missing, self._order, needs)
         finally:
-            unmark(self._root, needs.mark)
+            unmark(self._root, name)
         for worker, lacks in sorted(found.items()):
             if isinstance(lacks, BaseException):
                 lacks = f"cannot run waystation ({type(lacks).__name__}); {_INSTALL}"
             if lacks:
                 raise UsageError(f"the worker {plain(worker)} {plain(str(lacks), 1000)}.")
+        if self._is_own:
+            self._find_owners(mailboxes)
         self._cluster.listen(self._batch, self._hear)
         if self._order.messages or self._order.octets:
             self._sharer = Thread(target=self._share, name="shares", daemon=True)
             self._sharer.start()
+
+    def _find_owners(self, mailboxes: Sequence[Mailbox]) -> None:
+        found: dict[str, set[str]] = {}
+        for worker, names in self._cluster.ask(kept, self._order).items():
+            if isinstance(names, BaseException):
+                raise UsageError(f"the worker {plain(worker)} cannot read its ROOT.")
+            found.setdefault(machine_of(worker), set()).update(names)
+        try:
+            self._owners = owners([mailbox.directory for mailbox in mailboxes], found)
+        except ValueError as error:
+            raise UsageError(f"--own-storage: {plain(str(error))}; keep one of them.") from None
 
     def task(self, board: Board, host_of: Callable[[Mailbox], str]) -> Callable[..., Ending]:
         """Return what a ``Batch`` does to a mailbox."""
@@ -172,7 +190,14 @@ class Workers:
         board.state(mailbox, State.WAITING, "for a worker", None)
         bare = without_password(mailbox)
         errand = self._cluster.hand_out(
-            work_on, self._order, bare, host, key, key=key, priority=mailbox.priority
+            work_on,
+            self._order,
+            bare,
+            host,
+            key,
+            key=key,
+            priority=mailbox.priority,
+            machine=self._owners.get(mailbox.directory),
         )
         errand.when_over(lambda: told.put(("finished", [])))
         conversation = _Conversation(self, key, mailbox, turn, board, told, errand)

@@ -18,6 +18,8 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
+from store.archive import Archive
+from store.maildir import make_directory
 from waystation.batch.ceilings import Ceilings
 from waystation.batch.cluster import Here
 from waystation.batch.lease import Lease, LeaseLostError
@@ -94,13 +96,19 @@ class Order:
     listed: Listed | None = None
     version: str = field(default_factory=lambda: version("waystation"))
 
+    @property
+    def place(self) -> Path:
+        """ROOT, on the worker that asks."""
+        return Path(self.root).expanduser()
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What every worker has to have before a batch begins."""
 
-    mark: str
-    """The name of a file in ``LEASES`` that shows that ROOT is the same directory."""
+    mark: str | None
+    """The name of a file in ``LEASES`` that shows that ROOT is the same directory; None: it is
+    another one on each machine."""
     variables: tuple[str, ...] = ()
 
 
@@ -108,7 +116,7 @@ def missing(_: Here, order: Order, needs: Needs) -> str:
     """Return what a worker lacks, in words; empty where it has all."""
     if version("waystation") != order.version:
         return f"has waystation {version('waystation')}, this is {order.version}"
-    if not (Path(order.root) / LEASES / needs.mark).is_file():
+    if needs.mark is not None and not (order.place / LEASES / needs.mark).is_file():
         return f"does not see {order.root}, or sees another directory of that name"
     lacking = [name for name in needs.variables if not os.environ.get(name)]
     if lacking:
@@ -121,6 +129,14 @@ def missing(_: Here, order: Order, needs: Needs) -> str:
     except WaystationError as error:
         return f"says: {error}"
     return ""
+
+
+def kept(_: Here, order: Order) -> list[str]:
+    """Return which archives a machine has."""
+    try:
+        return [path.name for path in order.place.iterdir() if Archive.exists(path)]
+    except FileNotFoundError:
+        return []
 
 
 def work_on(order: Order, mailbox: Mailbox, host: str, key: str) -> None:
@@ -149,7 +165,9 @@ def _work_on(post: Post, mailbox: Mailbox, host: str, teller: Teller) -> None:
         raise SignInError(
             f"this worker has waystation {version('waystation')}, the batch {order.version}"
         )
-    root = Path(order.root)
+    root = order.place
+    if order.side is Side.SOURCE:
+        make_directory(root.resolve())
     lease = Lease(root / LEASES / mailbox.directory, teller.here.address, order.lease)
     desk = Desk(root, order.reach, order.sign_in, order.side, post.keys)
     places = _Places(teller)

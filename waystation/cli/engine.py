@@ -24,6 +24,14 @@ class Engine:
         str | None,
         typer.Option(metavar="ROOT", help="ROOT as the workers see it, where that differs."),
     ] = None
+    own_storage: Annotated[
+        bool,
+        typer.Option(
+            "--own-storage",
+            help="With --engine: each machine has a ROOT of its own, and goes on with the mailboxes"
+            " in it.",
+        ),
+    ] = False
     lease: Annotated[
         float,
         typer.Option(
