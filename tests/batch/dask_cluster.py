@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,12 +63,19 @@ class DaskCluster:
 
 @contextmanager
 def dask_cluster(
-    path: Path, workers: int, environment: Mapping[str, str], *words: str, threads: int = 4
+    path: Path,
+    workers: int,
+    environment: Mapping[str, str],
+    *words: str,
+    threads: int = 4,
+    homes: Sequence[Path] = (),
 ) -> Iterator[DaskCluster]:
-    """Start a cluster; ``words`` go to scheduler and workers alike."""
+    """Start a cluster; ``words`` go to scheduler and workers alike.
+
+    With ``homes`` each worker is a machine of its own, by its address and its home directory.
+    """
     (path / "trail").mkdir(parents=True)
     file = path / "scheduler.json"
-    given = ["--host", "127.0.0.1", *words]
     scheduler = ["--port", "0", "--no-dashboard", "--no-show", "--scheduler-file", str(file)]
     worker = ["--no-nanny", "--nthreads", str(threads), "--no-dashboard"]
     worker += ["--local-directory", str(path / "scratch"), "--scheduler-file", str(file)]
@@ -77,11 +84,13 @@ def dask_cluster(
     with ExitStack() as stack:
         log = stack.enter_context((path / "dask.log").open("wb"))
 
-        def start(*command: str) -> subprocess.Popen[bytes]:
+        def start(number: int, *command: str) -> subprocess.Popen[bytes]:
+            home = {"HOME": str(homes[number])} if homes else {}
+            host = f"127.0.0.{number + 1 if homes else 1}"
             process = subprocess.Popen(
-                [sys.executable, "-m", *command, *given],
+                [sys.executable, "-m", *command, "--host", host, *words],
                 cwd=path,
-                env=around,
+                env=around | home,
                 stderr=log,
                 stdout=log,
             )
@@ -89,12 +98,12 @@ def dask_cluster(
             stack.callback(process.kill)
             return process
 
-        first = start("distributed.cli.dask_scheduler", *scheduler)
+        first = start(0, "distributed.cli.dask_scheduler", *scheduler)
         until = time.monotonic() + 30
         while not file.exists() and time.monotonic() < until:
             assert first.poll() is None, (path / "dask.log").read_text()
             time.sleep(0.02)
-        others = [start("distributed.cli.dask_worker", *worker) for _ in range(workers)]
+        others = [start(n, "distributed.cli.dask_worker", *worker) for n in range(workers)]
         yield DaskCluster(path, _address(file), others)
 
 

@@ -194,6 +194,51 @@ def test_all_commands_of_a_batch_work_on_a_cluster_and_passwords_stay_in_the_lis
     assert not list((root / ".leases").glob(".waystation*"))
 
 
+@pytest.mark.server
+def test_where_each_machine_has_storage_of_its_own_a_mailbox_stays_with_its_archive(
+    dovecot: Dovecot, user: str, tmp_path: Path
+) -> None:
+    names = [f"{user}-{number}" for number in range(4)]
+    for number, name in enumerate(names):
+        corpus.fill_maildir(
+            dovecot.mail_directory(name),
+            corpus.mailbox(number, 5, ("INBOX",), typical_size=1500),
+            owner=(dovecot.uid, dovecot.gid),
+        )
+    rows = [f"{name},imaps://{name}@localhost:{dovecot.tls_port}" for name in names]
+    (tmp_path / "list.csv").write_text("\n".join(["mailbox,from", *rows]))
+    homes = [tmp_path / "a", tmp_path / "b"]
+    for home in homes:
+        home.mkdir()
+
+    def run(command: str, *words: str) -> dict[str, Any]:
+        given = ["--list", str(tmp_path / "list.csv"), "--engine", engine, "--own-storage"]
+        given += ["--worker-root", "~/mail", *words, "--json"]
+        done = subprocess.run(
+            [sys.executable, "-m", "waystation", "batch", command, str(tmp_path / "root"), *given],
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    sign_in = ("--password-env", "OLD_PASSWORD", "--ca-file", str(dovecot.ca_file))
+    secret = {"OLD_PASSWORD": PASSWORD}
+    with dask_cluster(tmp_path / "dask", 2, secret, homes=homes) as cluster:
+        engine = cluster.engine
+        assert run("export", *sign_in)["sums"]["new"] == 20
+        kept = [{path.name for path in (home / "mail").glob(f"{user}*")} for home in homes]
+        assert run("export", *sign_in)["sums"]["new"] == 0
+        assert run("check")["done"] == 4
+
+    assert [len(names) for names in kept] == [2, 2]
+    assert kept[0] | kept[1] == set(names)
+    again = [{path.name for path in (home / "mail").glob(f"{user}*")} for home in homes]
+    assert again == kept
+
+
 def test_what_a_worker_lacks_is_told_before_anything_begins(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()

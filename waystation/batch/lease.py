@@ -278,7 +278,8 @@ class Lease:
     def _make(self, number: int) -> bool:
         """Make the lease with this number; False where another one was quicker."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (self._folder.parent, self._folder):
+                folder.mkdir(exist_ok=True, mode=0o700)
             path = self._path(number)
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
             try:

@@ -27,7 +27,7 @@ from waystation.batch.mailboxes import Side, Surroundings, read_list
 from waystation.batch.run import fault, passes
 from waystation.batch.turn import HaltedError, Turn
 from waystation.cli.batch_doors import Keys
-from waystation.cli.batch_work import Desk
+from waystation.cli.batch_work import Desk, Export
 from waystation.errors import SignInError, StorageError, WaystationError, plain
 from waystation.progress import Silent
 
@@ -166,7 +166,7 @@ def _work_on(post: Post, mailbox: Mailbox, host: str, teller: Teller) -> None:
             f"this worker has waystation {version('waystation')}, the batch {order.version}"
         )
     root = order.place
-    if order.side is Side.SOURCE:
+    if isinstance(order.work, Export):
         make_directory(root.resolve())
     lease = Lease(root / LEASES / mailbox.directory, teller.here.address, order.lease)
     desk = Desk(root, order.reach, order.sign_in, order.side, post.keys)
