@@ -46,7 +46,8 @@ def until_done(moving: Move, messages: int, process: subprocess.Popen[str]) -> N
         if told and told[-1]["done"] >= messages:
             return
         time.sleep(0.05)
-    raise AssertionError("the batch does not get so far")
+    log = (moving.root / "batch.log").read_text()
+    raise AssertionError(f"the batch does not get so far: {process.poll()} {log[-3000:]}")
 
 
 def end_state(moving: Move) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def test_forty_mailboxes_on_three_workers_of_which_one_is_killed_come_to_the_sam
     with move(tmp_path / "many", 40, 12, burst=1000, recharge=50, backoff=1) as moving:
         secret = {"APP_SECRET": moving.where["client_secret"]}
         with dask_cluster(tmp_path / "dask", 3, secret, threads=16) as cluster:
-            engine = ("--engine", cluster.engine, "--lease", "2")
+            engine = ("--engine", cluster.engine, "--lease", "4", "--retry-after", "1")
             process = moving.start(*AT_PACE, *engine)
             until_done(moving, 40 * 12 // 3, process)
             victim = cluster.workers[0]
