@@ -76,9 +76,7 @@ class _Plan:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("plan", epilog=_EXAMPLES, short_help="Show what import would do; send nothing.")(
-        _plan
-    )
+    app.command("plan", epilog=_EXAMPLES)(_plan)
 
 
 @options.unpacked

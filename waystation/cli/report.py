@@ -24,7 +24,7 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("report", epilog=_EXAMPLES, short_help="Write the audit report.")(_report)
+    app.command("report", epilog=_EXAMPLES)(_report)
 
 
 def _report(

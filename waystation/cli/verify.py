@@ -55,11 +55,7 @@ _NOT_RECORDED = "This verification is not recorded: {}"
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(
-        "verify",
-        epilog=_EXAMPLES,
-        short_help="Compare source, archive and target, message by message.",
-    )(_verify)
+    app.command("verify", epilog=_EXAMPLES)(_verify)
 
 
 @options.unpacked
