@@ -111,7 +111,9 @@ class Database:
             with _translated(path):
                 if not is_new:
                     database._demand_tables()
-                database._utils.enable_wal()
+                # Closed at once: while it is open, nothing can be committed. Whoever samples the
+                # frames of other threads, as dask's workers do, keeps what lies in them a while.
+                database._utils.conn.execute("PRAGMA journal_mode = WAL").close()
                 database._settings()
                 migrations.apply(database._utils)
         except BaseException:

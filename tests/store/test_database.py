@@ -115,3 +115,16 @@ def test_what_a_cut_off_run_committed_is_not_overlooked_where_nobody_can_write(
     path.with_name("index.sqlite-shm").unlink()
     with pytest.raises(StorageError, match="copy the archive"):
         Database.read(read_only / "index.sqlite")
+
+
+def test_who_keeps_the_frames_of_others_does_not_hold_up_a_commit(tmp_path: Path) -> None:
+    frames = []
+    sys.setprofile(lambda frame, *_: frames.append(frame))  # as a sampling profiler does
+    try:
+        Database.create(tmp_path / "index.sqlite").close()
+        with Database.write(tmp_path / "index.sqlite") as database, database.atomic():
+            database.execute("DELETE FROM messages")
+    finally:
+        sys.setprofile(None)
+
+    assert frames
