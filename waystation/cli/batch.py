@@ -18,6 +18,7 @@ from waystation.cli import importer as import_command
 from waystation.cli import plan as plan_command
 from waystation.cli import status as status_command
 from waystation.cli import verify as verify_command
+from waystation.cli.batch_report import batch_report
 from waystation.cli.folder_map import FolderMapFile, read_folder_map
 from waystation.cli.text import duration_text, size_text
 from waystation.cli.together import USUAL, List, ListFile, ListOrAll, Root, Together
@@ -312,6 +313,13 @@ def _status(
     values = {"mailboxes": len(rows), "states": dict(outcomes), **sums}
     job.listener.summary("discrepancies" if code else "done", code, values)
     return code
+
+
+batch.command(
+    "report",
+    epilog=_examples("report archives", "report archives out --list mailboxes.csv --locale de"),
+    short_help="Write one page on all mailboxes, and a page for each.",
+)(batch_report)
 
 
 @batch.command(
