@@ -70,14 +70,18 @@ def write_overview(
 
 
 def _cards(count: int, sums: Numbers, words: Words) -> list[tuple[str, str]]:
-    return [
+    cards = [
         (words.number(count), words.text("mailboxes")),
         (words.number(sums.messages), words.text("messages that the sources have shown")),
         (words.number(sums.archived), words.text("archived")),
         (words.size(sums.octets), words.text("of mail archived")),
-        (words.share(sums.arrived, sums.archived), words.text("arrived")),
-        (words.share(sums.compared, sums.archived), words.text("arrived and verified")),
     ]
+    if sums.arrived:
+        cards += [
+            (words.share(sums.arrived, sums.archived), words.text("arrived")),
+            (words.share(sums.compared, sums.archived), words.text("arrived and verified")),
+        ]
+    return cards
 
 
 def _cells(row: Row, words: Words) -> dict[str, Any]:
