@@ -21,6 +21,7 @@ from waystation.cli import verify as verify_command
 from waystation.cli.batch_report import batch_report
 from waystation.cli.folder_map import FolderMapFile, read_folder_map
 from waystation.cli.text import duration_text, size_text
+from waystation.cli.tidings import SILENT, Tidings
 from waystation.cli.together import USUAL, List, ListFile, ListOrAll, Root, Together
 from waystation.errors import NoArchiveError, UsageError, WaystationError, plain
 
@@ -66,6 +67,7 @@ def _export(
     root: Root,
     file: List,
     together: Together = USUAL,
+    tidings: Tidings = SILENT,
     quick: Annotated[bool, typer.Option("--quick", help="As with 'waystation export'.")] = False,
     chosen: choosing.Chosen = choosing.ALL,
     budget: Annotated[
@@ -88,7 +90,7 @@ def _export(
 
     how = Options(quick=quick, rate=rate, budget=export_command.octets_a_day(budget))
     selection = chosen.selection()
-    job = Job("export", root, together, reach, sign_in, voice, Side.SOURCE)
+    job = Job("export", root, together, reach, sign_in, voice, Side.SOURCE, tidings=tidings)
 
     def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
         mine = replace(how, selection=selection_of(mailbox, selection))
@@ -111,6 +113,7 @@ def _import(
     root: Root,
     file: List,
     together: Together = USUAL,
+    tidings: Tidings = SILENT,
     folder_map: FolderMapFile = None,
     oldest_first: Annotated[
         bool, typer.Option("--oldest-first", help="Send in the order of age, oldest first.")
@@ -143,7 +146,7 @@ def _import(
         newest_first=not oldest_first,
         pipelined=not one_by_one,
     )
-    job = Job("import", root, together, reach, sign_in, voice, Side.TARGET)
+    job = Job("import", root, together, reach, sign_in, voice, Side.TARGET, tidings=tidings)
 
     def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
         mine = replace(how, selection=selection_of(mailbox, how.selection))
@@ -162,6 +165,9 @@ def _import(
 def _check(
     root: Root,
     file: ListOrAll = None,
+    tidings: Tidings = SILENT,
+    ca_file: options.CaFile = None,
+    allow_plaintext: options.AllowPlaintext = False,
     voice: options.Voice = options.USUAL_VOICE,
 ) -> int:
     """Prove every file of each archive against its index, offline; as many at once as processors.
@@ -171,7 +177,8 @@ def _check(
     from waystation.cli.batch_job import Job
 
     together = Together(connections=os.cpu_count() or 1)
-    job = Job("check", root, together, options.USUAL_REACH, options.NO_SIGN_IN, voice, None)
+    reach = options.Reach(ca_file=ca_file, allow_plaintext=allow_plaintext)
+    job = Job("check", root, together, reach, options.NO_SIGN_IN, voice, None, tidings=tidings)
 
     def work(mailbox: Mailbox, _: Turn, listener: MailboxListener) -> None:
         check_command.run(job.place(mailbox), listener)
@@ -192,6 +199,7 @@ def _plan(
     root: Root,
     file: List,
     together: Together = USUAL,
+    tidings: Tidings = SILENT,
     offline: Annotated[
         bool, typer.Option("--offline", help="Do not even connect; as with 'waystation plan'.")
     ] = False,
@@ -210,7 +218,17 @@ def _plan(
     how = plan_command.How(
         read_folder_map(folder_map), chosen.selection(), treatment.rules(rate), rate, offline
     )
-    job = Job("plan", root, together, reach, sign_in, voice, Side.TARGET, is_offline=offline)
+    job = Job(
+        "plan",
+        root,
+        together,
+        reach,
+        sign_in,
+        voice,
+        Side.TARGET,
+        is_offline=offline,
+        tidings=tidings,
+    )
 
     def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
         mine = replace(how, selection=selection_of(mailbox, how.selection))
@@ -242,6 +260,7 @@ def _verify(
         bool, typer.Option("--deep", help="Fetch and compare the content of every message.")
     ] = False,
     together: Together = USUAL,
+    tidings: Tidings = SILENT,
     chosen: choosing.Chosen = choosing.ALL,
     reach: options.Reach = options.USUAL_REACH,
     sign_in: options.SignIn = options.NO_SIGN_IN,
@@ -256,7 +275,7 @@ def _verify(
     selection = chosen.selection()
     side = Side.SOURCE if source else Side.TARGET
     name: Literal["source", "target"] = "source" if source else "target"
-    job = Job("verify", root, together, reach, sign_in, voice, side)
+    job = Job("verify", root, together, reach, sign_in, voice, side, tidings=tidings)
 
     def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
         wishes = verify_command.Wishes(

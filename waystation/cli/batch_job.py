@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from waystation.batch.faults import ListError
@@ -16,6 +17,8 @@ from waystation.cli.batch_doors import Keys, MailboxDoors
 from waystation.cli.board import Board, mailboxes_text
 from waystation.cli.mailbox_listener import MailboxListener
 from waystation.cli.table import Table
+from waystation.cli.text import duration_text
+from waystation.cli.tidings import SILENT
 from waystation.errors import ArchiveError, NoArchiveError, UsageError, WaystationError, plain
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from waystation.batch.turn import Turn
     from waystation.cli import options
     from waystation.cli.output import Listener
+    from waystation.cli.tidings import Post, Tidings
     from waystation.cli.together import Together
     from waystation.selection import Selection
 
@@ -53,6 +57,7 @@ class Job:
         side: Side | None,
         *,
         is_offline: bool = False,
+        tidings: Tidings = SILENT,
     ) -> None:
         """Begin to listen, and look at the options.
 
@@ -72,6 +77,8 @@ class Job:
             bar=self._table,
         )
         self._limits = together.limits()
+        self._post = tidings.post(reach)
+        self._metrics = tidings.monitored()
         self._connection = reach.connection
         self._is_offline = is_offline or side is None
         self._keys = Keys(reach.passwords)
@@ -137,6 +144,7 @@ class Job:
         from store.lock import Lock
         from store.maildir import make_directory
 
+        begun = datetime.now(UTC)
         board = Board(f"batch {self.command}", mailboxes, self.listener)
 
         def task(mailbox: Mailbox, turn: Turn) -> Ending:
@@ -159,6 +167,8 @@ class Job:
         code = 1
         try:
             board.open(self.root)
+            if self._metrics is not None and (where := self._metrics.open(board)):
+                self.listener.say(f"metrics are at {where}")
             if not (self.voice.as_json or self.voice.quiet or self.voice.debug):
                 self._table.open(board)
             endings = batch.run()
@@ -169,12 +179,14 @@ class Job:
         finally:
             self.listener.close()
             board.close(code)
+            if self._metrics is not None and (why := self._metrics.close()):
+                self.listener.warning(f"the last metrics were not written: {why}")
             lock.release()
         show(self.listener, endings)
-        self._tell(endings, code)
+        self._tell(endings, code, begun)
         return code
 
-    def _tell(self, endings: dict[str, Ending], code: int) -> None:
+    def _tell(self, endings: dict[str, Ending], code: int, begun: datetime) -> None:
         by_state: dict[State, list[str]] = {}
         sums: Counter[str] = Counter()
         for name, ending in endings.items():
@@ -205,7 +217,36 @@ class Job:
             },
             "sums": dict(sums),
         }
+        if self._post is not None:
+            values["mail"] = self._mail(self._post, endings, code, begun, dict(sums))
         self.listener.summary("done" if code == 0 else "incomplete", code, values)
+
+    def _mail(
+        self,
+        post: Post,
+        endings: dict[str, Ending],
+        code: int,
+        begun: datetime,
+        sums: dict[str, int],
+    ) -> str:
+        """Mail the summary; return ``sent`` or ``failed``, which changes nothing else."""
+        from waystation.batch.letter import Ended
+
+        now = datetime.now(UTC)
+        ended = Ended(
+            f"batch {self.command}",
+            str(self.root.resolve()),
+            begun.isoformat(timespec="seconds"),
+            now.isoformat(timespec="seconds"),
+            duration_text((now - begun).total_seconds()),
+            code,
+            endings,
+            sums,
+        )
+        why = post.send(ended)
+        if why:
+            self.listener.warning(f"the summary was not mailed: {why}")
+        return "failed" if why else "sent"
 
     def _all(self) -> tuple[Mailbox, ...]:
         """Return a mailbox for each archive in ROOT."""
