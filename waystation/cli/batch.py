@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -362,38 +363,74 @@ def _template(
     "powershell",
     epilog=_examples(
         "powershell mailboxes.csv --client-id APP --object-id OBJECT > a.ps1",
-        "powershell microsoft.csv --client-id APP --object-id OBJECT",
+        "powershell mailboxes.csv --pull-from imap.contoso.com --master migration",
     ),
-    short_help="Print the commands that let an application into the mailboxes of a list.",
+    short_help="Print the commands for Microsoft's side that go with a list.",
 )
 def _powershell(
     file: ListFile,
     client_id: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="ID",
             envvar="WAYSTATION_CLIENT_ID",
             help="The application (client) ID of your own app registration.",
         ),
-    ],
+    ] = None,
     object_id: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="ID",
             help="The object ID of the enterprise application, not of the app registration.",
         ),
-    ],
+    ] = None,
+    pull_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST[:PORT]",
+            help="Instead, have Microsoft pull from this IMAP server in front of the archives.",
+        ),
+    ] = None,
+    master: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With --pull-from: who may open all mailboxes there."),
+    ] = None,
 ) -> int:
-    """Print the lines for Exchange Online PowerShell that open each mailbox of Office 365."""
-    from waystation.batch.powershell import addresses_of, commands
+    """Print the lines for Exchange Online PowerShell that open each mailbox of Office 365.
+
+    With --pull-from those that make a migration endpoint and batches of all these mailboxes. The
+    server for that, and its configuration, are in the cookbook.
+    """
+    from waystation.batch.powershell import addresses_of, commands, pull_commands, pulled_from
     from waystation.cli.batch_job import listed
 
     listener = state.listen("batch powershell")
-    addresses = addresses_of(listed(file, listener))
-    if not addresses:
+    if pull_from is not None:
+        if not master:
+            raise UsageError("--pull-from needs --master NAME: who opens all mailboxes there.")
+        host, port = _host_and_port(pull_from)
+        pairs = pulled_from(listed(file, listener))
+        lines = pull_commands(pairs, host, port, master)
+        has_any = bool(pairs)
+    else:
+        if not client_id or not object_id:
+            raise UsageError("give --client-id and --object-id, or --pull-from and --master.")
+        addresses = addresses_of(listed(file, listener))
+        lines = commands(addresses, client_id, object_id)
+        has_any = bool(addresses)
+    if not has_any:
         raise UsageError(f"{plain(str(file))} names no mailbox of Office 365.")
-    sys.stdout.writelines(f"{line}\n" for line in commands(addresses, client_id, object_id))
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    from waystation.address import parse_server
+
+    try:
+        return parse_server(text if re.search(r":\d+$", text) else f"{text}:993")
+    except UsageError:
+        raise UsageError(f"--pull-from {plain(text)!r} is not HOST[:PORT].") from None
 
 
 def _show_plans(listener: Listener, endings: dict[str, Ending]) -> None:
