@@ -180,6 +180,31 @@ def test_what_the_last_batch_said_is_told_and_what_to_do(many: Many) -> None:
     assert re.search(r"2 need a look", page.sentence)
 
 
+def test_who_was_left_out_of_the_move_is_not_called_done(many: Many) -> None:
+    for name in ("ada", "bob", "eve"):
+        many.add(name)
+    for name in ("ada", "eve"):
+        with Archive.write(many.root / name, "test") as archive:
+            target = archive.transfers.target("imaps://new@y.org", "imaps://new@y.org:993")
+            ids = [row[0] for row in archive.database.rows("SELECT id FROM messages")]
+            for number in ids:
+                archive.database.execute(
+                    "INSERT INTO transfers"
+                    " (message_id, target_id, state, folder, passed, changed_at) VALUES (?, ?, 'verified', 'INBOX', '[\"flags\"]', '2026-01-01T00:00:00')",
+                    (number, target.id),
+                )
+
+    result = many.write("--json")
+
+    rows = {row["mailbox"]: row for row in result.of_type("mailbox")}
+    assert (rows["bob"]["need"], rows["bob"]["tone"]) == ("import", "open")
+    assert "2 of 3 mailboxes are accounted for" in result.summary["verdict"]
+    assert {name: row["tone"] for name, row in rows.items() if name != "bob"} == {
+        "ada": "good", "eve": "good",
+    }  # fmt: skip
+    assert rows["ada"]["compared"] == rows["ada"]["arrived"] == 6
+
+
 def test_a_batch_that_has_not_ended_is_told(many: Many) -> None:
     many.add("ada")
     many.status([], code=None)

@@ -74,7 +74,7 @@ def batch_report(
     from store.archive import now
     from waystation.cli.batch_job import Job
     from waystation.cli.last_batch import last_batch
-    from waystation.report.many import not_ended, verdict_on
+    from waystation.report.many import beside_others, not_ended, verdict_on
     from waystation.report.overview import write_overview
     from waystation.report.words import Words
     from waystation.report.writing import ensure_ours
@@ -92,7 +92,9 @@ def batch_report(
         raise StorageError(index, error) from None
     last = last_batch(root)
     pages = _Pages(job.root, out, words, last, job.listener, with_subjects, force)
-    rows = pages.write(mailboxes)
+    rows = beside_others(pages.write(mailboxes))
+    for row in rows:
+        job.listener.row("mailbox", _values(row))
     more = []
     if last is not None and last.exit_code is None:
         more.append(not_ended(last.command, last.begun, words))
@@ -141,9 +143,8 @@ class _Pages:
             if time.monotonic() - told >= _EVERY:
                 told = time.monotonic()
                 self._listener.say(f"{number:,} of {len(mailboxes):,} pages are written")
-            row = self._row(mailbox, f"{_PAGES}/{names.place((mailbox.directory,))}.html")
-            rows.append(row)
-            self._listener.row("mailbox", _values(row))
+            page = f"{_PAGES}/{names.place((mailbox.directory,))}.html"
+            rows.append(self._row(mailbox, page))
         return rows
 
     def _row(self, mailbox: Mailbox, page: str) -> Row:

@@ -7,7 +7,7 @@ said of it is told with it where no later run has made that old.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,8 @@ class Row:
     """None where nothing is known."""
     page: str | None = None
     """Where its own report is, relative to the overview."""
+    is_sent: bool = True
+    """Whether an import has begun, as far as that can be known."""
 
 
 def row_of(name: str, page: str, facts: Facts, verdict: Verdict, last: Last | None) -> Row:
@@ -112,7 +114,7 @@ def row_of(name: str, page: str, facts: Facts, verdict: Verdict, last: Last | No
     tone, reason = verdict.tone, verdict.sentence
     if need is Need.TRIED and last is not None:
         tone, reason = Tone.ATTENTION, f"{shown(last.command)}: {shown(last.text)} {reason}"
-    return Row(name, tone, need, reason, numbers, page)
+    return Row(name, tone, need, reason, numbers, page, is_sent=bool(facts.targets))
 
 
 def row_of_none(name: str, last: Last | None, words: Words) -> Row:
@@ -127,6 +129,21 @@ def row_of_none(name: str, last: Last | None, words: Words) -> Row:
 def row_of_unreadable(name: str, why: str) -> Row:
     """Return the row of a mailbox whose archive cannot be read."""
     return Row(name, Tone.BAD, Need.UNREADABLE, shown(why), None)
+
+
+def beside_others(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows, seen beside each other.
+
+    Where some have been sent to another mailbox, one that has not been is not done with.
+    """
+    if not any(row.is_sent and row.numbers is not None for row in rows):
+        return list(rows)
+    return [
+        replace(row, tone=Tone.OPEN, need=Need.IMPORT)
+        if row.need is Need.NOTHING and not row.is_sent
+        else row
+        for row in rows
+    ]
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
