@@ -190,7 +190,8 @@ def test_who_was_left_out_of_the_move_is_not_called_done(many: Many) -> None:
             for number in ids:
                 archive.database.execute(
                     "INSERT INTO transfers"
-                    " (message_id, target_id, state, folder, passed, changed_at) VALUES (?, ?, 'verified', 'INBOX', '[\"flags\"]', '2026-01-01T00:00:00')",
+                    " (message_id, target_id, state, folder, passed, changed_at)"
+                    """ VALUES (?, ?, 'verified', 'INBOX', '["flags"]', '2026-01-01T00:00:00')""",
                     (number, target.id),
                 )
 

@@ -69,12 +69,9 @@ def _export(
     file: List,
     together: Together = USUAL,
     tidings: Tidings = SILENT,
-    quick: Annotated[bool, typer.Option("--quick", help="As with 'waystation export'.")] = False,
+    quick: export_command.Quick = False,
     chosen: choosing.Chosen = choosing.ALL,
-    budget: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Fetch so much of each mailbox in 24 hours at the most."),
-    ] = None,
+    budget: export_command.Budget = None,
     rate: options.Rate = 0,
     reach: options.Reach = options.USUAL_REACH,
     sign_in: options.SignIn = options.NO_SIGN_IN,
@@ -115,15 +112,7 @@ def _import(
     file: List,
     together: Together = USUAL,
     tidings: Tidings = SILENT,
-    folder_map: FolderMapFile = None,
-    oldest_first: Annotated[
-        bool, typer.Option("--oldest-first", help="Send in the order of age, oldest first.")
-    ] = False,
-    one_by_one: Annotated[
-        bool,
-        typer.Option("--one-by-one", help="Send no message before the one before is answered."),
-    ] = False,
-    rate: options.RateOfProvider = None,
+    manner: import_command.Manner = import_command.USUAL,
     chosen: choosing.Chosen = choosing.ALL,
     treatment: house.House = house.USUAL,
     reach: options.Reach = options.USUAL_REACH,
@@ -138,15 +127,7 @@ def _import(
     from waystation.batch.mailboxes import Side
     from waystation.cli.batch_job import Job, selection_of
 
-    how = import_command.How(
-        read_folder_map(folder_map),
-        chosen.selection(),
-        treatment,
-        treatment.rules(rate),
-        rate or 0,
-        newest_first=not oldest_first,
-        pipelined=not one_by_one,
-    )
+    how = manner.how(chosen, treatment)
     job = Job("import", root, together, reach, sign_in, voice, Side.TARGET, tidings=tidings)
 
     def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
@@ -201,9 +182,7 @@ def _plan(
     file: List,
     together: Together = USUAL,
     tidings: Tidings = SILENT,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Do not even connect; as with 'waystation plan'.")
-    ] = False,
+    offline: plan_command.Offline = False,
     folder_map: FolderMapFile = None,
     rate: options.RateOfProvider = None,
     chosen: choosing.Chosen = choosing.ALL,
@@ -257,9 +236,7 @@ def _verify(
     target: Annotated[
         bool, typer.Option("--target", help="Compare with the targets as they are now.")
     ] = False,
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Fetch and compare the content of every message.")
-    ] = False,
+    deep: verify_command.Deep = False,
     together: Together = USUAL,
     tidings: Tidings = SILENT,
     chosen: choosing.Chosen = choosing.ALL,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from waystation.cli import options
+from waystation.cli import report as report_command
 from waystation.cli.together import USUAL, ListOrAll, Root
 from waystation.errors import (
     ArchiveError,
@@ -49,17 +50,8 @@ def batch_report(
         ),
     ] = None,
     file: ListOrAll = None,
-    with_subjects: Annotated[
-        bool,
-        typer.Option(
-            "--with-subjects",
-            help="Also name subject and sender of messages; they are personal data.",
-        ),
-    ] = False,
-    locale: Annotated[
-        str | None,
-        typer.Option(metavar="LOCALE", help="As with 'waystation report': en-GB, de-AT."),
-    ] = None,
+    with_subjects: report_command.WithSubjects = False,
+    locale: report_command.Locale = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace files even if they are no earlier report.")
     ] = False,
