@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import stat
 import sys
@@ -15,6 +17,7 @@ from tests.cli.conftest import start
 from tests.cli.test_batch import NAMES, SECRET, office
 from tests.fakes.imap_server import Delay
 from tests.servers.smtp import PASSWORD, USER, mailroom
+from tests.store.filling import filled
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -120,6 +123,25 @@ def test_metrics_are_in_a_file_for_prometheus_when_a_batch_has_ended(
     assert [path.name for path in tmp_path.iterdir() if "prom" in path.name] == [file.name]
     assert office.run("check", "--metrics", file).code == 3  # bob has no archive
     assert samples(file.read_text())["waystation_batch_mailboxes", ("done",)] == 2
+
+
+def test_odd_names_of_mailboxes_stay_values_of_labels(
+    office: Office, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    model = filled(tmp_path_factory.mktemp("odd") / "model")
+    names = ['a"} 1\nfake_metric 7', "back\\slash", os.fsdecode(b"\xff"), "\u202e"]
+    for name in names:
+        shutil.copytree(model, office.root / name)
+    file = tmp_path / "odd.prom"
+
+    result = office.waystation("batch", "check", office.root, "--metrics", file)
+
+    found = samples(file.read_text("utf-8"))
+    assert result.code == 0, result.err
+    assert {labels for name, labels in found if name == "waystation_batch_mailbox_state"} == {
+        (name.encode("utf-8", "backslashreplace").decode(), "done") for name in names
+    }
+    assert not [name for name, _ in found if name == "fake_metric"]
 
 
 def test_metrics_are_shown_on_this_machine_while_a_batch_works(
