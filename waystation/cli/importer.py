@@ -31,6 +31,11 @@ Examples:
 """
 
 
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("import", epilog=_IMPORT, short_help="Replay an archive into a server.")(_import)
+
+
 @dataclass(frozen=True, slots=True)
 class How:
     """How an import shall go about it."""
@@ -78,11 +83,6 @@ class Manner:
 
 
 USUAL = Manner()
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("import", epilog=_IMPORT, short_help="Replay an archive into a server.")(_import)
 
 
 @options.unpacked
