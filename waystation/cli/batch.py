@@ -52,7 +52,7 @@ batch = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.add_typer(batch, name="batch", short_help="The same for many mailboxes, by a list.")
+    app.add_typer(batch, name="batch")
 
 
 @batch.command(

@@ -52,9 +52,7 @@ Budget = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(
-        "export", epilog=_EXAMPLES, short_help="Archive a mailbox, or bring it up to date."
-    )(_export)
+    app.command("export", epilog=_EXAMPLES)(_export)
 
 
 @options.unpacked

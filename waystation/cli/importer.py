@@ -33,7 +33,7 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("import", epilog=_IMPORT, short_help="Replay an archive into a server.")(_import)
+    app.command("import", epilog=_IMPORT)(_import)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,9 +85,7 @@ Offline = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("plan", epilog=_EXAMPLES, short_help="Show what import would do; send nothing.")(
-        _plan
-    )
+    app.command("plan", epilog=_EXAMPLES)(_plan)
 
 
 @options.unpacked

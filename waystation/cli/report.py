@@ -39,7 +39,7 @@ Locale = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("report", epilog=_EXAMPLES, short_help="Write the audit report.")(_report)
+    app.command("report", epilog=_EXAMPLES)(_report)
 
 
 def _report(

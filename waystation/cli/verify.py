@@ -60,11 +60,7 @@ Deep = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(
-        "verify",
-        epilog=_EXAMPLES,
-        short_help="Compare source, archive and target, message by message.",
-    )(_verify)
+    app.command("verify", epilog=_EXAMPLES)(_verify)
 
 
 @options.unpacked
