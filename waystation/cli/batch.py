@@ -6,13 +6,11 @@ import os
 import re
 import sys
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from waystation.batch.form import Form
-from waystation.cli import check as check_command
 from waystation.cli import choosing, house, options, state
 from waystation.cli import export as export_command
 from waystation.cli import importer as import_command
@@ -20,6 +18,7 @@ from waystation.cli import plan as plan_command
 from waystation.cli import status as status_command
 from waystation.cli import verify as verify_command
 from waystation.cli.batch_report import batch_report
+from waystation.cli.engine import EMBEDDED, Engine
 from waystation.cli.folder_map import FolderMapFile, read_folder_map
 from waystation.cli.text import duration_text, size_text
 from waystation.cli.tidings import SILENT, Tidings
@@ -27,10 +26,7 @@ from waystation.cli.together import USUAL, List, ListFile, ListOrAll, Root, Toge
 from waystation.errors import NoArchiveError, UsageError, WaystationError, plain
 
 if TYPE_CHECKING:
-    from waystation.batch.mailboxes import Mailbox
     from waystation.batch.run import Ending
-    from waystation.batch.turn import Turn
-    from waystation.cli.mailbox_listener import MailboxListener
     from waystation.cli.output import Listener
 
 
@@ -68,6 +64,7 @@ def _export(
     root: Root,
     file: List,
     together: Together = USUAL,
+    engine: Engine = EMBEDDED,
     tidings: Tidings = SILENT,
     quick: export_command.Quick = False,
     chosen: choosing.Chosen = choosing.ALL,
@@ -84,18 +81,13 @@ def _export(
     """
     from export.run import Options
     from waystation.batch.mailboxes import Side
-    from waystation.cli.batch_job import Job, selection_of
+    from waystation.cli.batch_job import Job
+    from waystation.cli.batch_work import Export
 
     how = Options(quick=quick, rate=rate, budget=export_command.octets_a_day(budget))
     selection = chosen.selection()
     job = Job("export", root, together, reach, sign_in, voice, Side.SOURCE, tidings=tidings)
-
-    def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
-        mine = replace(how, selection=selection_of(mailbox, selection))
-        doors = job.doors(mailbox, turn)
-        export_command.run(job.place(mailbox), mailbox.source.server, mine, doors, listener)
-
-    return job.run(job.read(file), work)
+    return job.at(engine).run(job.read(file), Export(how, selection))
 
 
 @batch.command(
@@ -111,6 +103,7 @@ def _import(
     root: Root,
     file: List,
     together: Together = USUAL,
+    engine: Engine = EMBEDDED,
     tidings: Tidings = SILENT,
     manner: import_command.Manner = import_command.USUAL,
     chosen: choosing.Chosen = choosing.ALL,
@@ -125,17 +118,12 @@ def _import(
     later where that may help.
     """
     from waystation.batch.mailboxes import Side
-    from waystation.cli.batch_job import Job, selection_of
+    from waystation.cli.batch_job import Job
+    from waystation.cli.batch_work import Import
 
     how = manner.how(chosen, treatment)
     job = Job("import", root, together, reach, sign_in, voice, Side.TARGET, tidings=tidings)
-
-    def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
-        mine = replace(how, selection=selection_of(mailbox, how.selection))
-        doors = job.doors(mailbox, turn)
-        import_command.run(job.place(mailbox), mailbox.target.server, mine, doors, listener)
-
-    return job.run(job.read(file), work)
+    return job.at(engine).run(job.read(file), Import(how))
 
 
 @batch.command(
@@ -147,6 +135,7 @@ def _import(
 def _check(
     root: Root,
     file: ListOrAll = None,
+    engine: Engine = EMBEDDED,
     tidings: Tidings = SILENT,
     ca_file: options.CaFile = None,
     allow_plaintext: options.AllowPlaintext = False,
@@ -157,15 +146,12 @@ def _check(
     Exit code 13 when anything was found.
     """
     from waystation.cli.batch_job import Job
+    from waystation.cli.batch_work import Check
 
     together = Together(connections=os.cpu_count() or 1)
     reach = options.Reach(ca_file=ca_file, allow_plaintext=allow_plaintext)
     job = Job("check", root, together, reach, options.NO_SIGN_IN, voice, None, tidings=tidings)
-
-    def work(mailbox: Mailbox, _: Turn, listener: MailboxListener) -> None:
-        check_command.run(job.place(mailbox), listener)
-
-    return job.run(job.read(file), work)
+    return job.at(engine).run(job.read(file), Check())
 
 
 @batch.command(
@@ -181,6 +167,7 @@ def _plan(
     root: Root,
     file: List,
     together: Together = USUAL,
+    engine: Engine = EMBEDDED,
     tidings: Tidings = SILENT,
     offline: plan_command.Offline = False,
     folder_map: FolderMapFile = None,
@@ -193,7 +180,8 @@ def _plan(
 ) -> int:
     """Show for each mailbox what import would send, how long it takes, and what is in its way."""
     from waystation.batch.mailboxes import Side
-    from waystation.cli.batch_job import Job, selection_of
+    from waystation.cli.batch_job import Job
+    from waystation.cli.batch_work import Plan
 
     how = plan_command.How(
         read_folder_map(folder_map), chosen.selection(), treatment.rules(rate), rate, offline
@@ -209,13 +197,7 @@ def _plan(
         is_offline=offline,
         tidings=tidings,
     )
-
-    def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
-        mine = replace(how, selection=selection_of(mailbox, how.selection))
-        doors = job.doors(mailbox, turn)
-        plan_command.run(job.place(mailbox), mailbox.target.server, mine, doors, listener)
-
-    return job.run(job.read(file), work, _show_plans)
+    return job.at(engine).run(job.read(file), Plan(how), _show_plans)
 
 
 @batch.command(
@@ -238,6 +220,7 @@ def _verify(
     ] = False,
     deep: verify_command.Deep = False,
     together: Together = USUAL,
+    engine: Engine = EMBEDDED,
     tidings: Tidings = SILENT,
     chosen: choosing.Chosen = choosing.ALL,
     reach: options.Reach = options.USUAL_REACH,
@@ -246,7 +229,8 @@ def _verify(
 ) -> int:
     """Compare each archive with its live server; name each difference. Exit code 13 for any."""
     from waystation.batch.mailboxes import Side
-    from waystation.cli.batch_job import Job, selection_of
+    from waystation.cli.batch_job import Job
+    from waystation.cli.batch_work import Verify
 
     if source == target:
         raise UsageError("say --source or --target: with which of the two shall be compared?")
@@ -254,20 +238,7 @@ def _verify(
     side = Side.SOURCE if source else Side.TARGET
     name: Literal["source", "target"] = "source" if source else "target"
     job = Job("verify", root, together, reach, sign_in, voice, side, tidings=tidings)
-
-    def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
-        wishes = verify_command.Wishes(
-            (name,),
-            must_reach=True,
-            from_=mailbox.source.server if source else None,
-            to=mailbox.target.server if target else None,
-            deep=deep,
-            selection=selection_of(mailbox, selection),
-        )
-        doors = job.doors(mailbox, turn)
-        verify_command.run(job.place(mailbox), wishes, lambda _: {name: doors}, listener)
-
-    return job.run(job.read(file), work)
+    return job.at(engine).run(job.read(file), Verify(name, deep, selection))
 
 
 @batch.command(

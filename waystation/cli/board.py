@@ -217,6 +217,13 @@ class Board:
             more = {"exit_code": ending.exit_code, "outcome": ending.outcome}
             self._tell(row, None, more | {"result": ending.values})
 
+    def leased(self, mailbox: Mailbox, what: str, number: int, worker: str) -> None:
+        """Tell programs and the log of a mailbox's lease: ``taken``, ``released`` or ``lost``."""
+        with self.lock:
+            self._note(mailbox.name, f"lease {number} {what} by {plain(worker)}")
+            values = {"mailbox": mailbox.name, "what": what, "lease": number, "worker": worker}
+            self._listener.row("lease", values)
+
     # What the mailboxes tell
 
     def begins(self, mailbox: Mailbox) -> Row:
