@@ -21,6 +21,7 @@ from tests.compare import snapshot
 from tests.fakes.certificates import TestAuthority
 from tests.servers.dovecot import PASSWORD
 from tests.store.filling import filled
+from waystation import cli
 from waystation.batch.cluster import Cluster, NobodyThereError
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def test_all_commands_of_a_batch_work_on_a_cluster_and_passwords_stay_in_the_lis
 
 @pytest.mark.server
 def test_where_each_machine_has_storage_of_its_own_a_mailbox_stays_with_its_archive(
-    dovecot: Dovecot, user: str, tmp_path: Path
+    dovecot: Dovecot, user: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [f"{user}-{number}" for number in range(4)]
     for number, name in enumerate(names):
@@ -215,14 +216,9 @@ def test_where_each_machine_has_storage_of_its_own_a_mailbox_stays_with_its_arch
     def run(command: str, *words: str) -> dict[str, Any]:
         given = ["--list", str(tmp_path / "list.csv"), "--engine", engine, "--own-storage"]
         given += ["--worker-root", "~/mail", *words, "--json"]
-        done = subprocess.run(
-            [sys.executable, "-m", "waystation", "batch", command, str(tmp_path / "root"), *given],
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=120,
-            check=True,
-        )
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        capsys.readouterr()
+        assert cli.run(["batch", command, str(tmp_path / "root"), *given]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
         return found
 
     sign_in = ("--password-env", "OLD_PASSWORD", "--ca-file", str(dovecot.ca_file))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 from waystation.errors import UnreachableError, UsageError, WaystationError, plain
@@ -119,6 +120,7 @@ class Cluster:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._lock = Lock()
 
     @classmethod
     def connect(cls, engine: str, seconds: float = 10.0) -> Self:
@@ -189,8 +191,9 @@ class Cluster:
         # Of a scheduler that is away dask waits a while for its return, and then gives it up.
         if self._client.status in ("closing", "closed"):
             raise SchedulerGoneError
-        return Errand(
-            self._client.submit(
+        # Batches hand out from many threads.
+        with self._lock:
+            future = self._client.submit(
                 function,
                 *given,
                 key=key,
@@ -199,7 +202,7 @@ class Cluster:
                 pure=False,
                 retries=0,
             )
-        )
+        return Errand(future)
 
     def ask(
         self, function: Callable[..., Any], *given: object, workers: Sequence[str] | None = None

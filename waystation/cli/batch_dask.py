@@ -200,7 +200,7 @@ class Workers:
             machine=self._owners.get(mailbox.directory),
         )
         errand.when_over(lambda: told.put(("finished", [])))
-        conversation = _Conversation(self, key, mailbox, turn, board, told, errand)
+        conversation = Conversation(self, key, mailbox, turn, board, told, errand)
         is_over = False
         try:
             turn.opened(conversation)
@@ -251,7 +251,7 @@ class Workers:
                 before = now
 
 
-class _Conversation:
+class Conversation:
     """What one mailbox tells from afar, from its hand-out to its end."""
 
     def __init__(
