@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,9 +16,12 @@ from waystation.cli import export as export_command
 from waystation.cli import importer as import_command
 from waystation.cli import plan as plan_command
 from waystation.cli import status as status_command
+from waystation.cli import verify as verify_command
+from waystation.cli.batch_report import batch_report
 from waystation.cli.engine import EMBEDDED, Engine
 from waystation.cli.folder_map import FolderMapFile, read_folder_map
 from waystation.cli.text import duration_text, size_text
+from waystation.cli.tidings import SILENT, Tidings
 from waystation.cli.together import USUAL, List, ListFile, ListOrAll, Root, Together
 from waystation.errors import NoArchiveError, UsageError, WaystationError, plain
 
@@ -61,12 +65,10 @@ def _export(
     file: List,
     together: Together = USUAL,
     engine: Engine = EMBEDDED,
-    quick: Annotated[bool, typer.Option("--quick", help="As with 'waystation export'.")] = False,
+    tidings: Tidings = SILENT,
+    quick: export_command.Quick = False,
     chosen: choosing.Chosen = choosing.ALL,
-    budget: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Fetch so much of each mailbox in 24 hours at the most."),
-    ] = None,
+    budget: export_command.Budget = None,
     rate: options.Rate = 0,
     reach: options.Reach = options.USUAL_REACH,
     sign_in: options.SignIn = options.NO_SIGN_IN,
@@ -84,7 +86,7 @@ def _export(
 
     how = Options(quick=quick, rate=rate, budget=export_command.octets_a_day(budget))
     selection = chosen.selection()
-    job = Job("export", root, together, reach, sign_in, voice, Side.SOURCE)
+    job = Job("export", root, together, reach, sign_in, voice, Side.SOURCE, tidings=tidings)
     return job.at(engine).run(job.read(file), Export(how, selection))
 
 
@@ -102,15 +104,8 @@ def _import(
     file: List,
     together: Together = USUAL,
     engine: Engine = EMBEDDED,
-    folder_map: FolderMapFile = None,
-    oldest_first: Annotated[
-        bool, typer.Option("--oldest-first", help="Send in the order of age, oldest first.")
-    ] = False,
-    one_by_one: Annotated[
-        bool,
-        typer.Option("--one-by-one", help="Send no message before the one before is answered."),
-    ] = False,
-    rate: options.RateOfProvider = None,
+    tidings: Tidings = SILENT,
+    manner: import_command.Manner = import_command.USUAL,
     chosen: choosing.Chosen = choosing.ALL,
     treatment: house.House = house.USUAL,
     reach: options.Reach = options.USUAL_REACH,
@@ -126,16 +121,8 @@ def _import(
     from waystation.cli.batch_job import Job
     from waystation.cli.batch_work import Import
 
-    how = import_command.How(
-        read_folder_map(folder_map),
-        chosen.selection(),
-        treatment,
-        treatment.rules(rate),
-        rate or 0,
-        newest_first=not oldest_first,
-        pipelined=not one_by_one,
-    )
-    job = Job("import", root, together, reach, sign_in, voice, Side.TARGET)
+    how = manner.how(chosen, treatment)
+    job = Job("import", root, together, reach, sign_in, voice, Side.TARGET, tidings=tidings)
     return job.at(engine).run(job.read(file), Import(how))
 
 
@@ -149,6 +136,9 @@ def _check(
     root: Root,
     file: ListOrAll = None,
     engine: Engine = EMBEDDED,
+    tidings: Tidings = SILENT,
+    ca_file: options.CaFile = None,
+    allow_plaintext: options.AllowPlaintext = False,
     voice: options.Voice = options.USUAL_VOICE,
 ) -> int:
     """Prove every file of each archive against its index, offline; as many at once as processors.
@@ -159,7 +149,8 @@ def _check(
     from waystation.cli.batch_work import Check
 
     together = Together(connections=os.cpu_count() or 1)
-    job = Job("check", root, together, options.USUAL_REACH, options.NO_SIGN_IN, voice, None)
+    reach = options.Reach(ca_file=ca_file, allow_plaintext=allow_plaintext)
+    job = Job("check", root, together, reach, options.NO_SIGN_IN, voice, None, tidings=tidings)
     return job.at(engine).run(job.read(file), Check())
 
 
@@ -177,9 +168,8 @@ def _plan(
     file: List,
     together: Together = USUAL,
     engine: Engine = EMBEDDED,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Do not even connect; as with 'waystation plan'.")
-    ] = False,
+    tidings: Tidings = SILENT,
+    offline: plan_command.Offline = False,
     folder_map: FolderMapFile = None,
     rate: options.RateOfProvider = None,
     chosen: choosing.Chosen = choosing.ALL,
@@ -196,7 +186,17 @@ def _plan(
     how = plan_command.How(
         read_folder_map(folder_map), chosen.selection(), treatment.rules(rate), rate, offline
     )
-    job = Job("plan", root, together, reach, sign_in, voice, Side.TARGET, is_offline=offline)
+    job = Job(
+        "plan",
+        root,
+        together,
+        reach,
+        sign_in,
+        voice,
+        Side.TARGET,
+        is_offline=offline,
+        tidings=tidings,
+    )
     return job.at(engine).run(job.read(file), Plan(how), _show_plans)
 
 
@@ -218,11 +218,10 @@ def _verify(
     target: Annotated[
         bool, typer.Option("--target", help="Compare with the targets as they are now.")
     ] = False,
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Fetch and compare the content of every message.")
-    ] = False,
+    deep: verify_command.Deep = False,
     together: Together = USUAL,
     engine: Engine = EMBEDDED,
+    tidings: Tidings = SILENT,
     chosen: choosing.Chosen = choosing.ALL,
     reach: options.Reach = options.USUAL_REACH,
     sign_in: options.SignIn = options.NO_SIGN_IN,
@@ -238,7 +237,7 @@ def _verify(
     selection = chosen.selection()
     side = Side.SOURCE if source else Side.TARGET
     name: Literal["source", "target"] = "source" if source else "target"
-    job = Job("verify", root, together, reach, sign_in, voice, side)
+    job = Job("verify", root, together, reach, sign_in, voice, side, tidings=tidings)
     return job.at(engine).run(job.read(file), Verify(name, deep, selection))
 
 
@@ -284,6 +283,13 @@ def _status(
     return code
 
 
+batch.command(
+    "report",
+    epilog=_examples("report archives", "report archives out --list mailboxes.csv --locale de"),
+    short_help="Write one page on all mailboxes, and a page for each.",
+)(batch_report)
+
+
 @batch.command(
     "template",
     epilog=_examples("template > mailboxes.csv", "template microsoft"),
@@ -305,38 +311,74 @@ def _template(
     "powershell",
     epilog=_examples(
         "powershell mailboxes.csv --client-id APP --object-id OBJECT > a.ps1",
-        "powershell microsoft.csv --client-id APP --object-id OBJECT",
+        "powershell mailboxes.csv --pull-from imap.contoso.com --master migration",
     ),
-    short_help="Print the commands that let an application into the mailboxes of a list.",
+    short_help="Print the commands for Microsoft's side that go with a list.",
 )
 def _powershell(
     file: ListFile,
     client_id: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="ID",
             envvar="WAYSTATION_CLIENT_ID",
             help="The application (client) ID of your own app registration.",
         ),
-    ],
+    ] = None,
     object_id: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="ID",
             help="The object ID of the enterprise application, not of the app registration.",
         ),
-    ],
+    ] = None,
+    pull_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST[:PORT]",
+            help="Instead, have Microsoft pull from this IMAP server in front of the archives.",
+        ),
+    ] = None,
+    master: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With --pull-from: who may open all mailboxes there."),
+    ] = None,
 ) -> int:
-    """Print the lines for Exchange Online PowerShell that open each mailbox of Office 365."""
-    from waystation.batch.powershell import addresses_of, commands
+    """Print the lines for Exchange Online PowerShell that open each mailbox of Office 365.
+
+    With --pull-from those that make a migration endpoint and batches of all these mailboxes. The
+    server for that, and its configuration, are in the cookbook.
+    """
+    from waystation.batch.powershell import addresses_of, commands, pull_commands, pulled_from
     from waystation.cli.batch_job import listed
 
     listener = state.listen("batch powershell")
-    addresses = addresses_of(listed(file, listener))
-    if not addresses:
+    if pull_from is not None:
+        if not master:
+            raise UsageError("--pull-from needs --master NAME: who opens all mailboxes there.")
+        host, port = _host_and_port(pull_from)
+        pairs = pulled_from(listed(file, listener))
+        lines = pull_commands(pairs, host, port, master)
+        has_any = bool(pairs)
+    else:
+        if not client_id or not object_id:
+            raise UsageError("give --client-id and --object-id, or --pull-from and --master.")
+        addresses = addresses_of(listed(file, listener))
+        lines = commands(addresses, client_id, object_id)
+        has_any = bool(addresses)
+    if not has_any:
         raise UsageError(f"{plain(str(file))} names no mailbox of Office 365.")
-    sys.stdout.writelines(f"{line}\n" for line in commands(addresses, client_id, object_id))
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    from waystation.address import parse_server
+
+    try:
+        return parse_server(text if re.search(r":\d+$", text) else f"{text}:993")
+    except UsageError:
+        raise UsageError(f"--pull-from {plain(text)!r} is not HOST[:PORT].") from None
 
 
 def _show_plans(listener: Listener, endings: dict[str, Ending]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from waystation.batch.faults import ListError
@@ -18,6 +19,8 @@ from waystation.cli.board import Board, mailboxes_text
 from waystation.cli.engine import EMBEDDED
 from waystation.cli.mailbox_listener import MailboxListener
 from waystation.cli.table import Table
+from waystation.cli.text import duration_text
+from waystation.cli.tidings import SILENT
 from waystation.errors import ArchiveError, NoArchiveError, UsageError, WaystationError, plain
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from waystation.cli.batch_worker import Listed
     from waystation.cli.engine import Engine
     from waystation.cli.output import Listener
+    from waystation.cli.tidings import Post, Tidings
     from waystation.cli.together import Together
 
 _SOME_FAILED = 3
@@ -58,6 +62,7 @@ class Job:
         side: Side | None,
         *,
         is_offline: bool = False,
+        tidings: Tidings = SILENT,
     ) -> None:
         """Begin to listen, and look at the options.
 
@@ -77,6 +82,8 @@ class Job:
             bar=self._table,
         )
         self._limits = together.limits()
+        self._post = tidings.post(reach)
+        self._metrics = tidings.monitored()
         self._is_offline = is_offline or side is None
         self._desk = Desk(root, reach, sign_in, side, Keys(reach.passwords))
         self._engine = EMBEDDED
@@ -168,6 +175,7 @@ class Job:
         from store.lock import Lock
         from store.maildir import make_directory
 
+        begun = datetime.now(UTC)
         if self.command == "export":
             make_directory(self.root.resolve())
         board = Board(f"batch {self.command}", mailboxes, self.listener)
@@ -196,6 +204,8 @@ class Job:
                 most_of=lambda host: limits.per_host if host else 0,
             )
             board.open(self.root)
+            if self._metrics is not None and (where := self._metrics.open(board)):
+                self.listener.say(f"metrics are at {where}")
             if not (self.voice.as_json or self.voice.quiet or self.voice.debug):
                 self._table.open(board)
             endings = batch.run()
@@ -208,9 +218,11 @@ class Job:
                 workers.close()
             self.listener.close()
             board.close(code)
+            if self._metrics is not None and (why := self._metrics.close()):
+                self.listener.warning(f"the last metrics were not written: {why}")
             lock.release()
         show(self.listener, endings)
-        self._tell(endings, code)
+        self._tell(endings, code, begun)
         return code
 
     def _task(self, board: Board, work: Work) -> Callable[[Mailbox, Turn], Ending]:
@@ -223,7 +235,7 @@ class Job:
 
         return task
 
-    def _tell(self, endings: dict[str, Ending], code: int) -> None:
+    def _tell(self, endings: dict[str, Ending], code: int, begun: datetime) -> None:
         by_state: dict[State, list[str]] = {}
         sums: Counter[str] = Counter()
         for name, ending in endings.items():
@@ -254,7 +266,36 @@ class Job:
             },
             "sums": dict(sums),
         }
+        if self._post is not None:
+            values["mail"] = self._mail(self._post, endings, code, begun, dict(sums))
         self.listener.summary("done" if code == 0 else "incomplete", code, values)
+
+    def _mail(
+        self,
+        post: Post,
+        endings: dict[str, Ending],
+        code: int,
+        begun: datetime,
+        sums: dict[str, int],
+    ) -> str:
+        """Mail the summary; return ``sent`` or ``failed``, which changes nothing else."""
+        from waystation.batch.letter import Ended
+
+        now = datetime.now(UTC)
+        ended = Ended(
+            f"batch {self.command}",
+            str(self.root.resolve()),
+            begun.isoformat(timespec="seconds"),
+            now.isoformat(timespec="seconds"),
+            duration_text((now - begun).total_seconds()),
+            code,
+            endings,
+            sums,
+        )
+        why = post.send(ended)
+        if why:
+            self.listener.warning(f"the summary was not mailed: {why}")
+        return "failed" if why else "sent"
 
     def _all(self) -> tuple[Mailbox, ...]:
         """Return a mailbox for each archive in ROOT."""
