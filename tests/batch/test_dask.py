@@ -41,7 +41,7 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 def until_done(moving: Move, messages: int, process: subprocess.Popen[str]) -> None:
     """Wait until the batch has told of so many messages."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while time.monotonic() < end and process.poll() is None:
         told = [each for each in lines(moving.root / "out.jsonl") if each["type"] == "progress"]
         if told and told[-1]["done"] >= messages:
