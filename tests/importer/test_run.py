@@ -17,6 +17,7 @@ from tests.fakes.memory_target import Crash, MemoryServer
 from tests.importer.support import NOON, Mail, connector, mail, server
 from waystation.errors import ConnectionLostError, RefusedError
 from waystation.model import SpecialUse
+from waystation.retry import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -1234,6 +1235,38 @@ def test_over_the_wire_an_append_without_an_answer_is_settled(
     assert held == mail_archive.expected()
     assert result.is_complete
     assert mail_archive.states() == {"appended": 9}
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["stays", "hangs up"])
+@pytest.mark.parametrize("literal", ["LITERAL+", None])
+def test_a_target_that_names_its_backoff_is_asked_nothing_until_it_is_over(
+    mail_archive: Mail, literal: str | None, ends: bool
+) -> None:
+    fill(mail_archive)
+    throttled = b"NO Request is throttled. Suggested Backoff Time: 9000 milliseconds"
+    asked: list[bytes] = []
+    slept: list[float] = []
+    with server(literal_plus=literal, uidplus=False) as running:
+        if ends:
+            bye = b"%TAG% " + throttled + b"\r\n* BYE Connection closed. 14\r\n"
+            running.script.on("APPEND", Raw(bye), first=3, times=1)
+            running.script.on("APPEND", Cut(), first=3, times=1)
+        else:
+            running.script.on("APPEND", Answer(throttled), first=3, times=1)
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            asked.append(running.requests()[-1])
+
+        patience = Patience(mail_archive.listener, sleep=sleep)
+        result = mail_archive.replay(connector(running.port), patience)
+
+        held = {f.name: Counter(f.bodies) for f in running.mailboxes["bob"].folders if f.messages}
+    assert held == mail_archive.expected()
+    assert (result.throttled, result.seconds_throttled) == (1, 9)
+    assert len(slept) == 1
+    assert slept[0] >= 9
+    assert b" APPEND " in asked[0]
 
 
 def test_with_literal_plus_messages_stream_and_without_each_waits_for_consent() -> None:
