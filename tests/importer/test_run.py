@@ -1264,9 +1264,8 @@ def test_a_target_that_names_its_backoff_is_asked_nothing_until_it_is_over(
         held = {f.name: Counter(f.bodies) for f in running.mailboxes["bob"].folders if f.messages}
     assert held == mail_archive.expected()
     assert (result.throttled, result.seconds_throttled) == (1, 9)
-    assert len(slept) == 1
     assert slept[0] >= 9
-    assert b" APPEND " in asked[0]
+    assert asked[0].startswith(b"APPEND ")
 
 
 def test_with_literal_plus_messages_stream_and_without_each_waits_for_consent() -> None:
