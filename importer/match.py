@@ -28,6 +28,8 @@ class Ours:
     """Its copy, if there is one, has no lower UID than this."""
     uid: int | None = None
     """Where it is said to lie; believed if the content agrees."""
+    flags: str = ""
+    """Its system flags; among twins they tell which is which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class There:
     size: int
     content: Content | None
     """None where the target does not hand it out."""
+    flags: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,9 @@ def match(
         if said and said.content and mine.content and said.content.tidy == mine.content.tidy:
             pairs[mine.message_id] = said.uid
             del left[said.uid]
+    told = set(pairs)
     pair(lambda mine, found: mine.exact == found.exact)
+    _part_twins([mine for mine in ours if mine.message_id not in told], there, pairs)
     pair(lambda mine, found: mine.tidy == found.tidy)
     if not has_headers:
         return Matched(pairs, 0)
@@ -108,3 +113,37 @@ def match(
         if is_rewriting:
             pairs[mine.message_id] = nearest[1]
     return Matched(pairs, changed)
+
+
+def _part_twins(ours: Sequence[Ours], there: Sequence[There], pairs: dict[int, int]) -> None:
+    """Change who is who among equal messages, so that as many as can be have their own flags.
+
+    How many are paired stays the same, so that nothing is sent again for it.
+    """
+    found = {each.uid: each for each in there}
+    other = [
+        mine
+        for mine in ours
+        if mine.message_id in pairs and found[pairs[mine.message_id]].flags != mine.flags
+    ]
+    holders: dict[tuple[str, str], list[Ours]] = {}
+    for mine in other:
+        held = found[pairs[mine.message_id]]
+        holders.setdefault((_exact(mine), held.flags), []).append(mine)
+    for mine in other:
+        uid = pairs[mine.message_id]
+        if found[uid].flags == mine.flags:
+            continue  # by an exchange that was for another's sake
+        for holder in holders.get((_exact(mine), mine.flags), []):
+            wanted = pairs[holder.message_id]
+            if found[wanted].flags == mine.flags != holder.flags and (
+                mine.lowest_uid <= wanted and holder.lowest_uid <= uid
+            ):
+                pairs[mine.message_id], pairs[holder.message_id] = wanted, uid
+                holders.setdefault((_exact(mine), found[uid].flags), []).append(holder)
+                holders[_exact(mine), mine.flags].remove(holder)
+                break
+
+
+def _exact(mine: Ours) -> str:
+    return mine.content.exact if mine.content is not None else ""

@@ -362,11 +362,17 @@ def _match(
                 contents.ours(messages[each.message_id]),
                 each.lowest_uid,
                 each.uid,
+                " ".join(sorted(messages[each.message_id].flags)),
             )
             for each in sought
         ],
         [
-            There(each.uid, each.size, Content(*each.content) if each.content else None)
+            There(
+                each.uid,
+                each.size,
+                Content(*each.content) if each.content else None,
+                each.flags,
+            )
             for each in lookup.found_of(*group)
         ],
         has_headers=group[0] != NO_HEADERS,
@@ -442,4 +448,5 @@ def _found(described: Described) -> Found:
         fingerprint(described.header),
         received_of(described.message.internaldate),
         described.size,
+        flags=" ".join(sorted(described.message.flags)),
     )

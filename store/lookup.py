@@ -25,6 +25,8 @@ class Found:
     size: int
     content: tuple[str, str, str] | None = None
     """Its hashes, once they are known."""
+    flags: str = ""
+    """Its system flags, sorted, with blanks between; they part twins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,12 @@ class Lookup:
     def found(self, messages: Iterable[Found]) -> None:
         """Take in what lies in the target."""
         self._database.execute_many(
-            "INSERT OR REPLACE INTO temp.found (uid, fingerprint, received, size)"
-            " VALUES (?, ?, ?, ?)",
-            ((each.uid, each.fingerprint, each.received, each.size) for each in messages),
+            "INSERT OR REPLACE INTO temp.found (uid, fingerprint, received, size, flags)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (
+                (each.uid, each.fingerprint, each.received, each.size, each.flags)
+                for each in messages
+            ),
         )
 
     def seek(self, messages: Iterable[Sought]) -> None:
@@ -213,12 +218,12 @@ class Lookup:
 
 
 def _found(row: tuple[Any, ...]) -> Found:
-    uid, fingerprint, received, size, *content = row
+    uid, fingerprint, received, size, flags, *content = row
     hashes = (content[0], content[1], content[2]) if content[0] is not None else None
-    return Found(uid, fingerprint, received, size, hashes)
+    return Found(uid, fingerprint, received, size, hashes, flags)
 
 
-_FOUND = "SELECT uid, fingerprint, received, size, exact, tidy, body FROM temp.found "
+_FOUND = "SELECT uid, fingerprint, received, size, flags, exact, tidy, body FROM temp.found "
 
 _TABLES = (
     "DROP TABLE IF EXISTS temp.found",
@@ -229,6 +234,7 @@ _TABLES = (
         fingerprint TEXT NOT NULL,
         received INTEGER,
         size INTEGER NOT NULL,
+        flags TEXT NOT NULL,
         was_asked INTEGER NOT NULL DEFAULT 0,
         exact TEXT,
         tidy TEXT,

@@ -1268,6 +1268,21 @@ def test_a_target_that_names_its_backoff_is_asked_nothing_until_it_is_over(
     assert asked[0].startswith(b"APPEND ")
 
 
+def test_twins_of_which_no_uid_is_told_keep_their_own_flags_in_the_ledger(
+    mail_archive: Mail,
+) -> None:
+    flags = [("\\Flagged",), ("\\Seen",), (), ("\\Answered", "\\Seen")]
+    twins = [mail_archive.add(mail(1), flags=each) for each in flags]
+    with server(uidplus=False) as running:
+        mail_archive.replay(connector(running.port))
+        held = {m.uid: m.flags for f in running.mailboxes["bob"].folders for m in f.messages}
+
+    for twin in twins:
+        transfer = mail_archive.archive.transfers.of(twin.id, mail_archive.target.id)
+        assert transfer is not None
+        assert set(held[transfer.uid or 0]) - {"\\Recent"} == set(twin.flags)
+
+
 def test_with_literal_plus_messages_stream_and_without_each_waits_for_consent() -> None:
     with server() as running, connector(running.port)() as target:
         assert target.window.messages > 1
