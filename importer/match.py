@@ -28,8 +28,10 @@ class Ours:
     """Its copy, if there is one, has no lower UID than this."""
     uid: int | None = None
     """Where it is said to lie; believed if the content agrees."""
-    flags: str = ""
-    """Its system flags; among twins they tell which is which."""
+    marks: str = ""
+    """Its flags and keywords; among twins they tell which is which."""
+    rank: int = 0
+    """Whose is lower goes before; see ``ours`` of ``match``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class There:
     size: int
     content: Content | None
     """None where the target does not hand it out."""
-    flags: str = ""
+    marks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,8 @@ def match(
             del left[said.uid]
     told = set(pairs)
     pair(lambda mine, found: mine.exact == found.exact)
-    _part_twins([mine for mine in ours if mine.message_id not in told], there, pairs)
     pair(lambda mine, found: mine.tidy == found.tidy)
+    _part_twins([mine for mine in ours if mine.message_id not in told], there, pairs)
     if not has_headers:
         return Matched(pairs, 0)
     pair(lambda mine, found: mine.body == found.body)
@@ -118,31 +120,41 @@ def match(
 def _part_twins(ours: Sequence[Ours], there: Sequence[There], pairs: dict[int, int]) -> None:
     """Change who is who among equal messages, so that as many as can be have their own flags.
 
-    How many are paired stays the same, so that nothing is sent again for it.
+    How many are paired stays the same, so that nothing is sent again for it; and who goes before
+    gives a place up only to one of the same rank.
     """
-    found = {each.uid: each for each in there}
-    other = [
-        mine
-        for mine in ours
-        if mine.message_id in pairs and found[pairs[mine.message_id]].flags != mine.flags
-    ]
+    marks = {each.uid: each.marks for each in there}
     holders: dict[tuple[str, str], list[Ours]] = {}
-    for mine in other:
-        held = found[pairs[mine.message_id]]
-        holders.setdefault((_exact(mine), held.flags), []).append(mine)
-    for mine in other:
-        uid = pairs[mine.message_id]
-        if found[uid].flags == mine.flags:
-            continue  # by an exchange that was for another's sake
-        for holder in holders.get((_exact(mine), mine.flags), []):
+
+    def is_well_placed(mine: Ours) -> bool:
+        uid = pairs.get(mine.message_id)
+        return uid is not None and marks[uid] == mine.marks
+
+    def holds(mine: Ours) -> None:
+        uid = pairs.get(mine.message_id)
+        if uid is not None and marks[uid] != mine.marks:
+            holders.setdefault((_exact(mine), marks[uid]), []).append(mine)
+
+    for mine in ours:
+        holds(mine)
+    for mine in ours:
+        if mine.content is None or is_well_placed(mine):
+            continue
+        own = pairs.get(mine.message_id)
+        for holder in holders.get((_exact(mine), mine.marks), []):
             wanted = pairs[holder.message_id]
-            if found[wanted].flags == mine.flags != holder.flags and (
-                mine.lowest_uid <= wanted and holder.lowest_uid <= uid
-            ):
-                pairs[mine.message_id], pairs[holder.message_id] = wanted, uid
-                holders.setdefault((_exact(mine), found[uid].flags), []).append(holder)
-                holders[_exact(mine), mine.flags].remove(holder)
-                break
+            if mine.lowest_uid > wanted or is_well_placed(holder) or marks[wanted] != mine.marks:
+                continue
+            if own is None and mine.rank == holder.rank:
+                del pairs[holder.message_id]
+            elif own is not None and holder.lowest_uid <= own:
+                pairs[holder.message_id] = own
+            else:
+                continue
+            pairs[mine.message_id] = wanted
+            holders[_exact(mine), mine.marks].remove(holder)
+            holds(holder)
+            break
 
 
 def _exact(mine: Ours) -> str:

@@ -1268,6 +1268,23 @@ def test_a_target_that_names_its_backoff_is_asked_nothing_until_it_is_over(
     assert asked[0].startswith(b"APPEND ")
 
 
+def test_of_twins_in_flight_the_one_that_did_not_arrive_is_sent_again(
+    mail_archive: Mail,
+) -> None:
+    mail_archive.add(mail(1), flags=("\\Flagged",))
+    mail_archive.add(mail(1), flags=("\\Seen",), keywords=("todo",))
+    mail_archive.add(mail(1), flags=("\\Seen",))
+    with server(literal_plus="LITERAL+") as running:
+        running.script.on("APPEND", Cut(after=True), first=1, times=1)
+
+        mail_archive.replay(connector(running.port))
+
+        held = [m.flags for f in running.mailboxes["bob"].folders for m in f.messages]
+    assert Counter(frozenset(each - {"\\Recent"}) for each in held) == Counter(
+        [frozenset({"\\Flagged"}), frozenset({"\\Seen", "todo"}), frozenset({"\\Seen"})]
+    )
+
+
 def test_twins_of_which_no_uid_is_told_keep_their_own_flags_in_the_ledger(
     mail_archive: Mail,
 ) -> None:
