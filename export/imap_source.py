@@ -76,7 +76,7 @@ class ImapSource:
         """See ``MailSource``."""
         return self._session.wire.fetch(sets, new_body, depth)
 
-    def knows_again(self, message: RemoteMessage, digest: str) -> KnownAgain | None:  # noqa: ARG002
+    def knows_again(self, message: RemoteMessage, digest: Callable[[], str]) -> KnownAgain | None:  # noqa: ARG002
         """See ``MailSource``: IMAP's UIDs are the server's own."""
         return None
 

@@ -8,6 +8,7 @@ that stage two does not send it twice.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from array import array
 from collections import Counter
@@ -85,12 +86,12 @@ def take_from_archive(
     uidvalidity: int,
     missing: array[int],
     written: frozenset[int],
-    take: Callable[[RemoteMessage, Draft, str], None],
+    take: Callable[[RemoteMessage, Draft], None],
     seen: Callable[[tuple[bytes, ...]], None],
 ) -> array[int]:
     """Take missing messages of the open folder from the archive; return the UIDs to be fetched.
 
-    ``take`` gets each that lies there already, as a finished draft with its sha256; ``seen`` the
+    ``take`` gets each that lies there already, as a finished draft; ``seen`` the
     labels of each.
     """
     left = array("Q")
@@ -113,7 +114,7 @@ def take_from_archive(
             draft = _copied(archive, folder, copy, each.message)
             if draft is not None:
                 del waiting[each.message.uid]
-                take(each.message, draft, copy.sha256 or "")
+                take(each.message, draft)
         left.extend(waiting)
     return left
 
@@ -166,14 +167,17 @@ def _copied(
     if path is None:
         return None
     draft = archive.maildir(folder).draft(copy.size or 0)
+    digest = hashlib.sha256()  # the draft's own is known only when it is written
     try:
         with os.fdopen(os.open(path, READ), "rb", buffering=0) as file:
             while block := file.read(_BLOCK):
                 draft.write(memoryview(block))
+                digest.update(block)
     except OSError:
         draft.discard()
         return None
-    if draft.finish(message.internaldate) != copy.sha256:
+    if digest.hexdigest() != copy.sha256:
         draft.discard()
         return None
+    draft.finish(message.internaldate)
     return draft

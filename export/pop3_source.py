@@ -161,14 +161,14 @@ class Pop3Source:
             yield each.ending
         self._settle()
 
-    def knows_again(self, message: RemoteMessage, digest: str) -> KnownAgain | None:
+    def knows_again(self, message: RemoteMessage, digest: Callable[[], str]) -> KnownAgain | None:
         """See ``MailSource``."""
         if self._has_strays is False:
             return None
         folder = self._archive.index.folder(INBOX.name)
         if folder is None or not self._may_have_strays(folder.id):
             return None
-        for row in self._archive.index.with_content(folder.id, digest):
+        for row in self._archive.index.with_content(folder.id, digest()):
             is_ours = row.uidvalidity == UIDVALIDITY
             if row.id in self._taken or (is_ours and self._number(row.uid) is not None):
                 continue
@@ -366,7 +366,7 @@ class Pop3Source:
             if isinstance(found, NotRetrieved):
                 continue
             uid = numbers[found.number]
-            again = self.knows_again(_message(uid, found.head), found.body.value)
+            again = self.knows_again(_message(uid, found.head), found.body.hexdigest)
             if again is not None and again.row.uidvalidity == UIDVALIDITY:
                 there[again.row.uid] = there.pop(uid)
         self._uids = array("Q", sorted(there))
@@ -407,8 +407,7 @@ class _Digest:
     def discard(self) -> None:
         """Nothing is kept."""
 
-    @property
-    def value(self) -> str:
+    def hexdigest(self) -> str:
         return self._hash.hexdigest()
 
 

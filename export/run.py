@@ -55,7 +55,7 @@ from waystation.selection import EVERYTHING, Choice, Selection, choose
 from waystation.wire import Tagged, members, uid_sets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from export.source import KnownAgain, MailSource
@@ -237,8 +237,10 @@ class _Run:
     steps: int = 0
     """Grows with all that is done for good, and tells a slow line from a dead one."""
     _batch: Batch = field(init=False)
+    _ended: Batch | None = None
+    """The batch before, while its files are written."""
     _before: Batch | None = None
-    """The batch before, while its files are made durable."""
+    """The batch before that, while its files are made durable."""
     _rate: Rate = field(init=False)
     _finished: set[bytes] = field(default_factory=set)
     _unchanged: list[int] = field(default_factory=list)
@@ -559,8 +561,8 @@ class _Run:
         archived = folder.archived
         maildir = self.archive.maildir(archived)
 
-        def take(message: RemoteMessage, draft: Draft, sha256: str) -> None:
-            self._batch.add(archived, maildir, folder.uidvalidity, message, draft, sha256)
+        def take(message: RemoteMessage, draft: Draft) -> None:
+            self._batch.add(archived, maildir, folder.uidvalidity, message, draft)
             self.result.linked += 1
             self._commit_if_due()
 
@@ -635,8 +637,7 @@ class _Run:
 
     def _expect(self, messages: int) -> None:
         done = self.result.new + self._batch.waiting
-        if self._before is not None:
-            done += self._before.waiting
+        done += sum(batch.waiting for batch in (self._ended, self._before) if batch is not None)
         self.progress.expect(done + messages + sum(self._guesses.values()))
 
     def _fetch(self, source: MailSource, folder: _Folder, missing: array[int]) -> None:
@@ -686,7 +687,7 @@ class _Run:
                 asked.append(_Asked(numbers, dict.fromkeys(numbers)))
                 yield uids
 
-        came: dict[int, str] = {}
+        came: dict[int, Draft] = {}
         left: list[tuple[int, str]] = []
         maildir = self.archive.maildir(folder.archived)
         try:
@@ -722,41 +723,50 @@ class _Run:
         folder: _Folder,
         message: RemoteMessage,
         draft: Draft,
-        asked: Iterable[_Asked],
-        came: dict[int, str],
+        asked: Sequence[_Asked],
+        came: dict[int, Draft],
     ) -> None:
         """Put a message that was asked for into the batch, once."""
         self.result.fetched += draft.size
         self._rate.wait()
         uid = message.uid
-        command = next((each for each in asked if uid in each.waiting), None)
+        command: _Asked | None = asked[0] if asked and uid in asked[0].waiting else None
         if command is None:
-            if uid in came and (sha256 := draft.finish(None)) != came[uid]:
-                self._alarm(
-                    folder.archived.name,
-                    f"the server gave two different messages as UID {uid}; the first is archived "
-                    f"(sha256 {came[uid]}), the second was {sha256}",
-                )
+            # Commands that do not depend on each other may be answered in any order.
+            command = next((each for each in asked if uid in each.waiting), None)
+        if command is None:
+            if uid in came:
+                draft.finish(None)
+                if draft.sha256() != came[uid].sha256():
+                    self._alarm(
+                        folder.archived.name,
+                        f"the server gave two different messages as UID {uid}; the first is "
+                        f"archived (sha256 {came[uid].sha256()}), the second was {draft.sha256()}",
+                    )
             draft.discard()
             return
-        sha256 = draft.finish(message.internaldate)
+        draft.finish(message.internaldate)
         del command.waiting[uid]
-        came[uid] = sha256
-        self._failed.discard((folder.archived.id, uid))
-        self.result.failed = len(self._failed)
-        if folder.has_old_numbers and self._renumber(folder, message, draft, sha256):
+        came[uid] = draft
+        if self._failed:
+            self._failed.discard((folder.archived.id, uid))
+            self.result.failed = len(self._failed)
+        if folder.has_old_numbers and self._renumber(folder, message, draft):
             return
-        if self._is_known_again(source, folder, message, draft, sha256):
+        if self._is_known_again(source, folder, message, draft):
             return
         maildir = self.archive.maildir(folder.archived)
-        self._batch.add(folder.archived, maildir, folder.uidvalidity, message, draft, sha256)
+        self._batch.add(folder.archived, maildir, folder.uidvalidity, message, draft)
         self._commit_if_due()
 
-    def _renumber(self, folder: _Folder, message: RemoteMessage, draft: Draft, sha256: str) -> bool:
+    def _renumber(self, folder: _Folder, message: RemoteMessage, draft: Draft) -> bool:
         """Whether this is a message of before the folder was renumbered; then it keeps its row."""
         archive = self.archive
         old = archive.index.renumbered_content(
-            folder.archived.id, folder.uidvalidity, sha256, received_of(message.internaldate)
+            folder.archived.id,
+            folder.uidvalidity,
+            draft.sha256(),
+            received_of(message.internaldate),
         )
         if old is None:
             return False
@@ -774,10 +784,9 @@ class _Run:
         folder: _Folder,
         message: RemoteMessage,
         draft: Draft,
-        sha256: str,
     ) -> bool:
         """Whether the source has only another name for what is archived; it keeps its row."""
-        known = source.knows_again(message, sha256)
+        known = source.knows_again(message, draft.sha256)
         if known is None:
             return False
         row = known.row
@@ -844,14 +853,24 @@ class _Run:
     def _commit_if_due(self) -> None:
         if self._before is not None and self._before.is_durable:
             self._finish()  # recorded now, it is told sooner and held for a shorter time
+        if self._before is None and self._ended is not None and self._ended.is_written:
+            self._start()
         if self._batch.is_due:
-            self._finish()
-            self._batch.start()
-            self._before, self._batch = self._batch, self.archive.batch()
+            self._start()
+            self._batch.end()
+            self._ended, self._batch = self._batch, self.archive.batch()
 
     def _commit(self) -> None:
+        self._start()
         self._finish()
         self._recorded(*self._batch.commit())
+
+    def _start(self) -> None:
+        """Have the files that are written made durable."""
+        if self._ended is not None:
+            self._finish()
+            self._ended.start()
+            self._before, self._ended = self._ended, None
 
     def _finish(self) -> None:
         """Record the batch whose files were made durable meanwhile."""

@@ -77,11 +77,11 @@ class MailSource(Protocol):
     ) -> Iterator[Fetched[B] | Tagged]:
         """Yield each message of the UID sets with its body (see ``Wire.fetch``)."""
 
-    def knows_again(self, message: RemoteMessage, digest: str) -> KnownAgain | None:
+    def knows_again(self, message: RemoteMessage, digest: Callable[[], str]) -> KnownAgain | None:
         """Return the archived message that this is, fetched just now, under another name.
 
         Only where UIDs are not the server's own: POP3's unique-ids may change, or be missing.
-        ``digest`` is its sha256, in hex. Each archived message is given once in a session.
+        ``digest`` gives its sha256, in hex. Each archived message is given once in a session.
         """
 
     def known_by_header(self, uids: Iterable[int]) -> Iterator[tuple[int, KnownAgain]]:

@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.headers import parse
+from store.headers import Headers, parse
 from store.index import NewMessage, received_of
 from store.maildir import READ, sync_directories, sync_files
 from waystation.errors import StorageError
@@ -43,8 +43,11 @@ _BLOCK = 1024 * 1024
 class _Incoming(NamedTuple):
     """A message that nothing is decided about yet."""
 
-    message: NewMessage
+    message: RemoteMessage
     draft: Draft
+    headers: Headers
+    file: str
+    """Its name to be, below the folder's directory."""
     directory: str
     path: str
 
@@ -93,6 +96,7 @@ class Batch:
     _directories: dict[str, None] = field(default_factory=dict)
     _settled: list[_Settled] = field(default_factory=list)
     _files: _Files | None = None
+    _is_written: bool = False
 
     @property
     def waiting(self) -> int:
@@ -103,6 +107,11 @@ class Batch:
     def is_due(self) -> bool:
         """Whether it is time to commit."""
         return self.waiting >= MESSAGES or self.octets >= OCTETS
+
+    @property
+    def is_written(self) -> bool:
+        """Whether all its messages lie in ``tmp``, so that ``start`` need not wait for it."""
+        return self._is_written
 
     @property
     def is_durable(self) -> bool:
@@ -116,7 +125,6 @@ class Batch:
         uidvalidity: int,
         message: RemoteMessage,
         draft: Draft,
-        sha256: str,
     ) -> None:
         """Take a finished draft; content that lies in the archive already is stored once.
 
@@ -135,22 +143,11 @@ class Batch:
             message.flags,
             message.keywords,
         )
-        new = NewMessage(
-            folder.id,
-            uidvalidity,
-            message.uid,
-            file,
-            sha256,
-            draft.size,
-            message.internaldate,
-            message.flags,
-            message.keywords,
-            parse(draft.head),
-            message.date_from,
+        path = f"{maildir.directory}{os.sep}{file}"
+        self._incoming[location] = _Incoming(
+            message, draft, parse(draft.head), file, maildir.cur, path
         )
         draft.head = b""  # what it was kept for is done, and many drafts wait
-        path = f"{maildir.directory}{os.sep}{file}"
-        self._incoming[location] = _Incoming(new, draft, maildir.cur, path)
         self.octets += draft.size
 
     def settle(
@@ -158,6 +155,18 @@ class Batch:
     ) -> None:
         """Move a folder's watermark in the step that records its last messages."""
         self._settled.append(_Settled(folder_id, state, looked_at, is_settled))
+
+    def end(self) -> None:
+        """Add nothing any more; have it noted when all of it ``is_written``.
+
+        Raises:
+            StorageError: a message could not be written.
+        """
+        self.writer.do(self._note_written)
+        self.writer.hand_over()
+
+    def _note_written(self) -> None:
+        self._is_written = True
 
     def start(self) -> None:
         """Begin to make the files durable, while the next messages come in.
@@ -169,7 +178,8 @@ class Batch:
             StorageError: a message could not be written; it is not in the batch any more, and
                 nor is the watermark of its folder.
         """
-        self._await_writer()
+        if not self._is_written:
+            self._await_writer()
         self._decide()
         self._files = _Files(self._make_durable)
         self._files.start()
@@ -239,22 +249,38 @@ class Batch:
         more than all the rest that is done for it.
         """
         archived = self.index.archived_among(self._incoming)
-        twins = self.index.files_by_content({new.message.sha256 for new in self._incoming.values()})
+        twins = self.index.files_by_content({new.draft.sha256() for new in self._incoming.values()})
         here: dict[tuple[str, int | None], str] = {}
-        for location, (message, draft, directory, path) in self._incoming.items():
+        for location, (remote, draft, headers, file, directory, path) in self._incoming.items():
             if location in archived:
                 draft.discard()
                 continue
-            key = (message.sha256, received_of(message.internaldate))
+            folder_id, uidvalidity, uid = location
+            sha256 = draft.sha256()
+            key = (sha256, received_of(remote.internaldate))
             stored = twins.get(key)
             twin = str(self.root / stored) if stored is not None else here.get(key)
             if twin is None:
                 here[key] = path
                 self._moves.append((draft.path, path))
             else:
-                self._links.append((draft, twin, path, message.sha256))
+                self._links.append((draft, twin, path, sha256))
             self._directories[directory] = None
-            self._messages.append(message)
+            self._messages.append(
+                NewMessage(
+                    folder_id,
+                    uidvalidity,
+                    uid,
+                    file,
+                    sha256,
+                    draft.size,
+                    remote.internaldate,
+                    remote.flags,
+                    remote.keywords,
+                    headers,
+                    remote.date_from,
+                )
+            )
         self._incoming.clear()
 
 

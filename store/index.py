@@ -10,6 +10,7 @@ import json
 from array import array
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from store.trees import Marks
@@ -914,6 +915,7 @@ def seconds_between(ours: datetime | None, theirs: datetime | None) -> int | Non
     return None if first is None or second is None else second - first
 
 
+@lru_cache(maxsize=128)
 def words(values: tuple[str, ...]) -> str:
     """Return flags or keywords as the index keeps them: a JSON array."""
     return _json(values) if values else "[]"

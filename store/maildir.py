@@ -102,8 +102,8 @@ class Draft:
     """
 
     __slots__ = (
-        "_file", "_hash", "_held", "_is_finished", "_seconds", "_writer", "head", "is_stored",
-        "path", "size",
+        "_digest", "_file", "_hash", "_held", "_is_finished", "_seconds", "_writer", "head",
+        "is_stored", "path", "size",
     )  # fmt: skip
 
     def __init__(self, path: str, writer: Writer | None = None) -> None:
@@ -113,11 +113,22 @@ class Draft:
         """The first octets, for the headers people search by; there when it is finished."""
         self.is_stored = False
         """Whether the file is there, and whole."""
-        self._writer = writer
         self._held = bytearray()
-        self._file = -1
         self._seconds: int | None = None
+        self._writer = writer
+        self._file = -1
+        self._digest = b""
         self._is_finished = False
+
+    def sha256(self) -> str:
+        """The hash of the finished message, in hex; waits until it is written.
+
+        Raises:
+            StorageError: it was not, or another one before it.
+        """
+        if not self._digest and self._writer is not None:
+            self._writer.flush()
+        return self._digest.hex()
 
     def write(self, piece: memoryview) -> None:
         """Take the next octets."""
@@ -134,38 +145,50 @@ class Draft:
         except OSError as error:
             raise StorageError(self.path, error) from None
 
-    def finish(self, received: datetime | None) -> str:
-        """Set the file's time to INTERNALDATE and close it, return the sha256 in hex.
+    def finish(self, received: datetime | None) -> None:
+        """Have the file's time set to INTERNALDATE and the file closed.
 
         A small one may still be on its way to the disk then; see ``is_stored``.
         """
         self._is_finished = True
         self._seconds = None if received is None else int(received.timestamp())
         if self._file >= 0:
-            sha256 = self._hash.hexdigest()
-            del self._hash  # many finished drafts wait
             self._end()
-            return sha256
+            return
         self.head = bytes(self._held[:_HEAD])
-        sha256 = hashlib.sha256(self._held).hexdigest()
         if self._writer is None:
             self._store()
         else:
             self._writer.do(self._store, self.size)
-        return sha256
+
+    def _store(self) -> None:
+        """Write and hash what was held."""
+        try:
+            self._file = os.open(self.path, _NEW, 0o600)
+            _write(self._file, self._held)
+        except OSError as error:
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
+            self._remove()
+            raise StorageError(self.path, error) from None
+        self._hash = hashlib.sha256(self._held)
+        self._held = bytearray()
+        self._end()
 
     def discard(self) -> None:
         """Forget the message: it did not come to its end, or is stored already."""
-        self._held = bytearray()
-        if self._file >= 0:
-            with suppress(OSError):
-                os.close(self._file)
-            self._file = -1
-            self._remove()
-        elif self.is_stored:
+        if self.is_stored:
             self._remove()
         elif self._is_finished and self._writer is not None:
-            self._writer.do(self._remove)
+            self._writer.do(self._remove)  # which may be at work on it now
+        else:
+            self._held = bytearray()
+            if self._file >= 0:
+                with suppress(OSError):
+                    os.close(self._file)
+                self._file = -1
+                self._remove()
 
     def _begin(self) -> None:
         """Go on in a file, since the message is not small."""
@@ -176,23 +199,11 @@ class Draft:
         except OSError as error:
             raise StorageError(self.path, error) from None
 
-    def _store(self) -> None:
-        """Write what was held."""
-        try:
-            self._file = os.open(self.path, _NEW, 0o600)
-            _write(self._file, self._held)
-        except OSError as error:
-            if self._file >= 0:
-                os.close(self._file)
-                self._file = -1
-            self._remove()
-            raise StorageError(self.path, error) from None
-        self._held = bytearray()
-        self._end()
-
     def _end(self) -> None:
         """Close the file, with its time set."""
         file, self._file = self._file, -1
+        self._digest = self._hash.digest()
+        del self._hash  # many finished drafts wait
         try:
             try:
                 if self._seconds is not None and _TAKES_OPEN_FILES:
@@ -232,6 +243,7 @@ class Maildir:
         self._count = 0
         self._run = f"{os.getpid():x}-{os.urandom(4).hex()}"
         self._keywords: list[str] | None = None
+        self._usual: tuple[tuple[str, ...], tuple[str, ...], str] = ((), (), "")
 
     def make(self) -> None:
         """Create what is missing of the directory, durably.
@@ -263,6 +275,14 @@ class Maildir:
 
     def letters(self, flags: Iterable[str], keywords: Iterable[str]) -> str:
         """Return flags and keywords as letters; a new keyword gets the next free one."""
+        if flags == self._usual[0] and keywords == self._usual[1]:
+            return self._usual[2]  # as those of the message before, like most
+        flags, keywords = tuple(flags), tuple(keywords)
+        found = self._letters(flags, keywords)
+        self._usual = (flags, keywords, found)
+        return found
+
+    def _letters(self, flags: Iterable[str], keywords: Iterable[str]) -> str:
         letters = {_LETTERS[flag] for flag in flags if flag in _LETTERS}
         for keyword in keywords:
             number = self._keyword_number(keyword)
@@ -283,6 +303,7 @@ class Maildir:
     def forget_keywords(self) -> None:
         """Read the keywords anew when next asked: their file was changed."""
         self._keywords = None
+        self._usual = ((), (), "")
 
     def _keyword_number(self, keyword: str) -> int | None:
         known = self._known_keywords()

@@ -46,7 +46,7 @@ class Writer:
         self._group.append(job)
         self._octets += octets
         if self._octets >= _GROUP or len(self._group) >= _MOST:
-            self._hand_over()
+            self.hand_over()
 
     def flush(self) -> None:
         """Wait until all is done.
@@ -55,7 +55,7 @@ class Writer:
             StorageError: a job failed; it and all after it will not be done.
         """
         if self._group:
-            self._hand_over()
+            self.hand_over()
         with self._changed:
             self._changed.wait_for(lambda: not self._groups and not self._is_busy)
             self._raise_once()
@@ -70,7 +70,12 @@ class Writer:
             self._thread.join()
             self._thread = None
 
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
+        """Have what was asked for begun, without waiting for more.
+
+        Raises:
+            StorageError: as with ``do``.
+        """
         group, self._group, self._octets = self._group, [], 0
         if self._thread is None:
             self._thread = Thread(target=self._work, name="waystation writer", daemon=True)

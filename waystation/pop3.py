@@ -26,9 +26,9 @@ from waystation.errors import (
     WaystationError,
     plain,
 )
-from waystation.mends import refused_session
 from waystation.session import Session
 from waystation.wire import LARGEST_MESSAGE, B
+from waystation.xoauth2 import xoauth2
 
 if TYPE_CHECKING:
     import socket
@@ -454,30 +454,15 @@ def _by_token(stream: Stream, account: Account, source: TokenSource, token: Toke
     Microsoft takes the response on a line of its own. Others take it with the command (RFC 5034
     section 4), unless that is longer than a command may be.
     """
-    secret = token.secret.encode()
-    response = base64.b64encode(
-        b"user=%b\x01auth=Bearer %b\x01\x01" % (account.user.encode(), secret)
-    )
-    length = len(b"AUTH XOAUTH2 ") + len(response) + 2
     preset = account.preset
     is_exchange = preset is not None and preset.is_exchange
     is_on_one_line = account.host.lower().endswith(_ONE_LINE_HOSTS) or (
         preset is not None and preset.oauth is not None and preset.oauth.is_on_one_line
     )
-    is_initial = not is_exchange and (length <= _LONGEST_COMMAND or is_on_one_line)
-    try:
-        with stream.secrets(secret, response):
-            _authenticate(stream, b"XOAUTH2", response, is_initial=is_initial)
-    except RefusedError as error:
-        if error.retriable:
-            raise
-        raise refused_session(
-            token,
-            account.user,
-            source.tenant,
-            error.reply,
-            is_expired=source.is_expired(token),
-        ) from None
+    with xoauth2(stream, account.user, source, token) as response:
+        length = len(b"AUTH XOAUTH2 ") + len(response) + 2
+        is_initial = not is_exchange and (length <= _LONGEST_COMMAND or is_on_one_line)
+        _authenticate(stream, b"XOAUTH2", response, is_initial=is_initial)
 
 
 def _authenticate(stream: Stream, mechanism: bytes, response: bytes, *, is_initial: bool) -> None:

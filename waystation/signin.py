@@ -13,11 +13,11 @@ import re
 from typing import TYPE_CHECKING
 
 from waystation.errors import RefusedError, SignInError, plain
-from waystation.mends import refused_session
 from waystation.provider import SignInKind
 from waystation.refusals import switched_off
 from waystation.token import Token, TokenSource
 from waystation.wire import words
+from waystation.xoauth2 import xoauth2
 
 if TYPE_CHECKING:
     from waystation.address import Account
@@ -123,31 +123,15 @@ def _by_token(
             f"{plain(account.host)} takes no tokens (XOAUTH2 is not offered).",
             ("Check --server: is this the mail server of that provider?",),
         )
-    secret = token.secret.encode()
-    response = base64.b64encode(
-        b"user=%b\x01auth=Bearer %b\x01\x01" % (account.user.encode(), secret)
-    )
     # RFC 4959. A challenge after the response is the reason of a refusal, and wants an empty
     # line; Google sends one, Exchange refuses at once.
     is_initial = "SASL-IR" in offered
-    lines = (b"",) if is_initial else (response, b"")
-    try:
-        with stream.secrets(secret, response):
-            wire.converse(
-                b"AUTHENTICATE XOAUTH2" + (b" " + response if is_initial else b""),
-                *lines,
-                asked=lambda why: log.debug("which means: %s", stream.words(_decoded(why))),
-            )
-    except RefusedError as error:
-        if error.retriable:
-            raise
-        raise refused_session(
-            token,
-            account.user,
-            source.tenant,
-            error.reply,
-            is_expired=source.is_expired(token),
-        ) from None
+    with xoauth2(stream, account.user, source, token) as response:
+        wire.converse(
+            b"AUTHENTICATE XOAUTH2" + (b" " + response if is_initial else b""),
+            *((b"",) if is_initial else (response, b"")),
+            asked=lambda why: log.debug("which means: %s", stream.words(_decoded(why))),
+        )
 
 
 def _decoded(challenge: bytes) -> bytes:

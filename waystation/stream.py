@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_SMALL = 16 * 1024
+"""Octets of the receive buffer at first; the largest record of TLS (RFC 8446 section 5.1)."""
 _BUFFER = 256 * 1024
+"""The same once the server sends faster than that is emptied."""
 LONGEST_LINE = 16 * 1024 * 1024
 """Octets of one line without literals. A SEARCH answer of a million UIDs has 8 MB."""
 _LARGEST_ANSWER = 16 * 1024 * 1024
@@ -61,7 +64,8 @@ class Stream:
         self.sock = sock
         self.bye = ""
         """The words of the server's last BYE, which explain an end of the connection."""
-        self._data = bytearray(_BUFFER)
+        # A connection that waits, or only sends, needs no more: many may be open at once.
+        self._data = bytearray(_SMALL)
         self._view = memoryview(self._data)
         self._start = 0
         self._end = 0
@@ -128,18 +132,19 @@ class Stream:
         the first is taken away (RFC 1939 section 3). What else there is stays as it was sent:
         lines end in CRLF, and nothing but CRLF ends one. ``write`` as with ``copy``.
         """
-        data, view = self._data, self._view
         is_line_start = True
         while True:
             if is_line_start:
                 self._demand(1)
-                if data[self._start] == _DOT:
+                if self._data[self._start] == _DOT:
                     self._demand(3)
+                    data = self._data
                     if data[self._start + 1] == _CR and data[self._start + 2] == _LF:
                         self._start += 3
                         return
                     self._start += 1
             self._demand(1)
+            data, view = self._data, self._view
             stop = data.find(b"\r\n.", self._start, self._end)
             if stop >= 0:
                 stop += 2
@@ -233,6 +238,8 @@ class Stream:
         rest = line + bytes(self._view[self._start : self._end])
         if len(rest) > _BUFFER:
             raise self.garbled("its greeting does not end")
+        if len(rest) > len(self._data):
+            self._enlarge()
         self._start, self._end = 0, len(rest)
         self._view[: self._end] = rest
 
@@ -259,6 +266,9 @@ class Stream:
 
     def _fill(self, rest: bytes = b"") -> None:
         """Receive more; of all that came before, only ``rest`` has not been read."""
+        if self._end == len(self._data) < _BUFFER:
+            # It was full: the server has much to say.
+            self._enlarge()
         self._start, self._end = 0, len(rest)
         self._view[: self._end] = rest
         try:
@@ -269,9 +279,15 @@ class Stream:
             raise goodbye(self.host, self.bye or "the server closed it")
         self._end += size
 
+    def _enlarge(self) -> None:
+        """Take a large buffer, with nothing in it; views of the old one stay as they are."""
+        self._data = bytearray(_BUFFER)
+        self._view = memoryview(self._data)
+
     def _hear_out(self) -> None:
         """Look for a BYE in what came before the connection broke; nothing of it is consumed."""
         rest = bytes(self._view[self._start : self._end])
+        self._enlarge()
         self._start, self._end = 0, len(rest)
         self._view[: self._end] = rest
         with suppress(OSError):

@@ -608,3 +608,52 @@ def test_the_commands_for_powershell_take_every_name_literally(
         "Set-CASMailbox -Identity 'b\u2019\u2019b@contoso.com' -ImapEnabled $true",
     ]
     assert (nobody.code, "no mailbox of Office 365" in nobody.one_error) == (2, True)
+
+
+def test_microsoft_pulls_by_the_password_of_a_master_that_stands_in_no_line(
+    waystation: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text(
+        "mailbox,from,to\n"
+        "ada,imaps://ada@x.org,office365:o'neil@contoso.com\n"
+        '"bob, the other",imaps://bob@x.org,office365:bob@contoso.com\n'
+        "eve,imaps://eve@x.org,imaps://eve@y.org\n"
+    )
+    to = ("--pull-from", "imap.contoso.com", "--master", "migration")
+
+    shown = waystation("batch", "powershell", file, *to)
+
+    assert shown.code == 0
+    assert shown.out.splitlines() == [
+        "Connect-ExchangeOnline",
+        "New-MigrationEndpoint -IMAP -Name 'waystation' -RemoteServer 'imap.contoso.com'"
+        " -Port 993 -Security Ssl",
+        "$secret = Read-Host -AsSecureString 'The password of migration'",
+        "$password = [Net.NetworkCredential]::new('', $secret).Password",
+        """$password = '"' + $password.Replace('"', '""') + '"'""",
+        "$rows = [Collections.Generic.List[string]]::new()",
+        "$rows.Add('EmailAddress,UserName,Password')",
+        "$rows.Add('o''neil@contoso.com,ada*migration,' + $password)",
+        """$rows.Add('bob@contoso.com,"bob, the other*migration",' + $password)""",
+        '$list = [Text.Encoding]::UTF8.GetBytes(($rows -join "`r`n") + "`r`n")',
+        "New-MigrationBatch -Name 'waystation 1' -SourceEndpoint 'waystation' -CSVData $list"
+        " -AutoStart",
+    ]
+    assert "--master NAME" in waystation("batch", "powershell", file, *to[:2]).one_error
+    assert waystation("batch", "powershell", file).code == 2
+    assert waystation("batch", "powershell", file, "--pull-from", "a b", "--master", "m").code == 2
+
+
+def test_a_long_list_is_pulled_in_several_batches(waystation: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    rows = [f"u{n},office365:u{n}@contoso.com" for n in range(4_500)]
+    file.write_text("\n".join(["mailbox,to", *rows]))
+
+    shown = waystation(
+        *("batch", "powershell", file, "--pull-from", "imap.contoso.com:1993", "--master", "m")
+    )
+
+    assert shown.out.count("New-MigrationBatch") == 3
+    assert shown.out.count("@contoso.com,u") == 4_500
+    assert "-Port 1993" in shown.out

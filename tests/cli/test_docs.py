@@ -44,7 +44,7 @@ def test_the_commands_are_those_of_this_version() -> None:
         *("ledger", "report", "search", "show", "browse", "extract"),
         *("folders", "doctor", "login", "logout", "providers"),
         *("batch export", "batch import", "batch check", "batch plan", "batch verify"),
-        *("batch status", "batch template", "batch powershell"),
+        *("batch status", "batch report", "batch template", "batch powershell"),
     ]
 
 

@@ -166,6 +166,29 @@ def test_help_and_version_load_nothing_heavy() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_list_of_commands_loads_none_of_them() -> None:
+    script = (
+        "import sys; from waystation import cli\n"
+        "before = set(sys.modules); code = cli.run(['--help'])\n"
+        "loaded = {name for name in set(sys.modules) - before if name.startswith('waystation')}\n"
+        "sys.exit(f'{code} {loaded}' if code or loaded else 0)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "  login      Sign in by OAuth" in done.stdout
+
+
+def test_a_command_that_is_mistyped_is_guessed(waystation: CommandLine) -> None:
+    result = waystation("exprt", "archive")
+
+    assert result.code == 2
+    assert "No such command 'exprt'. Did you mean 'export'" in result.one_error
+
+
 def test_without_a_word_the_help_is_shown(waystation: CommandLine) -> None:
     result = waystation()
 

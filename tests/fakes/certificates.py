@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_BOTH_SIDES = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+"""Where both have to show who they are, each is also the other's client."""
 
 
 class TestAuthority:
@@ -66,7 +68,7 @@ class TestAuthority:
             self._builder(_name(hosts[0]), key, valid_until)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(key_cert_sign=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(_BOTH_SIDES), critical=False)
             .add_extension(x509.SubjectAlternativeName(map(_host, hosts)), critical=False)
             .add_extension(issuer, critical=False)
             .sign(self._key, hashes.SHA256())

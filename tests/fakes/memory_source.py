@@ -164,7 +164,7 @@ class MemorySource:
     def known_by_header(self, uids: Iterable[int]) -> Iterator[tuple[int, KnownAgain]]:
         return iter(())
 
-    def knows_again(self, message: RemoteMessage, digest: str) -> KnownAgain | None:
+    def knows_again(self, message: RemoteMessage, digest: Callable[[], str]) -> KnownAgain | None:
         return None
 
     def _state(self, folder: FakeFolder) -> FolderState:

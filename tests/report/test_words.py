@@ -29,10 +29,11 @@ def texts() -> Iterator[str | tuple[str, ...]]:
         with file.open("rb") as stream:
             for _, message, _, _ in extract("python", stream, keywords=_KEYWORDS):
                 yield message if isinstance(message, str) else tuple(filter(None, message))
-    with (PACKAGE / "templates" / "report.html").open("rb") as stream:
-        for _, _, found, _ in babel_extract(stream, list(_KEYWORDS), [], {}):
-            message = (found,) if isinstance(found, str) else tuple(filter(None, found or ()))
-            yield message[0] if len(message) == 1 else message[:2]
+    for template in sorted((PACKAGE / "templates").glob("*.html")):
+        with template.open("rb") as stream:
+            for _, _, found, _ in babel_extract(stream, list(_KEYWORDS), [], {}):
+                message = (found,) if isinstance(found, str) else tuple(filter(None, found or ()))
+                yield message[0] if len(message) == 1 else message[:2]
 
 
 @pytest.mark.parametrize("language", TRANSLATED)

@@ -53,8 +53,8 @@ def put(
     maildir = archive.maildir(folder)
     draft = maildir.draft(len(body))
     draft.write(memoryview(body))
-    sha256 = draft.finish(message.internaldate)
-    batch.add(folder, maildir, uidvalidity, message, draft, sha256)
+    draft.finish(message.internaldate)
+    batch.add(folder, maildir, uidvalidity, message, draft)
 
 
 def add(

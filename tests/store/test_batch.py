@@ -229,7 +229,8 @@ def test_files_are_made_durable_while_the_next_messages_come_in(
         draft = maildir.draft()
         draft.write(memoryview(b"Subject: %d\r\n\r\n" % number))
         message = remote(number)
-        batch.add(inbox, maildir, 1, message, draft, draft.finish(NOON))
+        draft.finish(NOON)
+        batch.add(inbox, maildir, 1, message, draft)
         batch.start()
         assert batch.commit() == (1, 14)
 
@@ -243,7 +244,8 @@ def test_what_fails_beside_is_told_by_the_commit_and_can_be_tried_again(
     batch, maildir = archive.batch(), archive.maildir(inbox)
     draft = maildir.draft()
     draft.write(memoryview(b"Subject: x\r\n\r\n"))
-    batch.add(inbox, maildir, 1, remote(1), draft, draft.finish(NOON))
+    draft.finish(NOON)
+    batch.add(inbox, maildir, 1, remote(1), draft)
     with monkeypatch.context() as broken:
         broken.setattr("store.batch.sync_files", fails)
         batch.start()
@@ -258,3 +260,32 @@ def test_what_fails_beside_is_told_by_the_commit_and_can_be_tried_again(
 
 def fails(paths: list[str]) -> None:
     raise StorageError(paths[0], "No space left on device")
+
+
+def test_what_is_added_meanwhile_does_not_delay_a_batch_that_has_ended(
+    archive: Archive, inbox: ArchivedFolder
+) -> None:
+    first, second = archive.batch(), archive.batch()
+    put(archive, first, inbox, remote(1), b"Subject: 1\r\n\r\n")
+    assert not first.is_written
+    first.end()
+    archive.batch().commit()
+    is_written = first.is_written
+    put(archive, second, inbox, remote(2), b"Subject: 2\r\n\r\n")
+    first.start()
+
+    assert is_written
+    assert (first.commit(), second.commit()) == ((1, 14), (1, 14))
+    assert [message.uid for message in archive.index.messages()] == [1, 2]
+
+
+def test_the_hash_of_a_message_can_be_had_before_it_is_recorded(
+    archive: Archive, inbox: ArchivedFolder
+) -> None:
+    for size in (10, 1_000_000):
+        draft = archive.maildir(inbox).draft()
+        draft.write(memoryview(b"x" * size))
+        draft.finish(NOON)
+
+        assert draft.sha256() == hashlib.sha256(b"x" * size).hexdigest()
+        draft.discard()

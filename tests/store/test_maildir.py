@@ -94,7 +94,9 @@ def test_a_date_that_no_file_system_holds_does_not_lose_the_message(maildir: Mai
         draft = maildir.draft()
         draft.write(memoryview(b"x"))
 
-        assert draft.finish(datetime(year, 1, 1, tzinfo=UTC))
+        draft.finish(datetime(year, 1, 1, tzinfo=UTC))
+
+        assert (maildir.path / "tmp" / draft.path).read_bytes() == b"x"
 
 
 def test_a_draft_that_is_discarded_leaves_nothing(maildir: Maildir) -> None:

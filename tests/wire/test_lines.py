@@ -50,7 +50,7 @@ class InPieces:
         self._sizes = cycle(sizes)
 
     def recv_into(self, buffer: memoryview) -> int:
-        piece = self._octets[: next(self._sizes)]
+        piece = self._octets[: min(next(self._sizes), len(buffer))]
         self._octets = self._octets[len(piece) :]
         buffer[: len(piece)] = piece
         return len(piece)

@@ -24,6 +24,11 @@ class Ceilings:
         self._lock = Lock()
         self._paid_until = 0.0
 
+    def change(self, messages: float, octets: float) -> None:
+        """Allow so many from now on."""
+        with self._lock:
+            self._messages, self._octets = messages, octets
+
     def pay(self, messages: int, octets: int) -> float:
         """Return the seconds to wait, now that so much is done."""
         cost = 0.0

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from waystation.batch.form import Table
 
-OWN_FILES = ("status.json", "batch.log", "waystation.toml")
+OWN_FILES = ("status.json", "batch.log", "waystation.toml", "batch-report")
 """What lies in ROOT beside the archives."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")

@@ -246,20 +246,10 @@ class Batch:
                 item.not_before = self._clock() + seconds
                 return None
             ending = Ending(error.exit_code, "failed", str(error))
-        except OSError as error:
-            self._check(error)
-            where = f"{error.filename}: " if error.filename else ""
-            ending = Ending(1, "failed", f"{where}{error.strerror or type(error).__name__}")
-        except MemoryError:
-            ending = Ending(1, "failed", "out of memory; nothing that is recorded is lost")
-        except Exception as error:  # a fault of ours must not end the others
-            # Without its words: they may hold anything, also a secret.
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
-            ending = Ending(
-                1, "failed", f"a fault of waystation: {type(error).__name__} at {where}"
-            )
-            log.debug("a fault of ours", exc_info=True)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the others
+            if isinstance(error, OSError):
+                self._check(error)
+            ending = fault(error)
         self._watch.ended(item.mailbox, ending)
         return ending
 
@@ -292,6 +282,20 @@ class Batch:
                 item.turn.cut()
         for _, thread in at_work:
             thread.join(max(0.0, until - self._clock()))
+
+
+def fault(error: Exception) -> Ending:
+    """Return how a mailbox ends that met what is no ``WaystationError``."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return Ending(1, "failed", f"{where}{error.strerror or type(error).__name__}")
+    if isinstance(error, MemoryError):
+        return Ending(1, "failed", "out of memory; nothing that is recorded is lost")
+    # Without its words: they may hold anything, also a secret.
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
+    log.debug("a fault of ours", exc_info=error)
+    return Ending(1, "failed", f"a fault of waystation: {type(error).__name__} at {where}")
 
 
 def passes(error: WaystationError) -> bool:

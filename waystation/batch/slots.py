@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from threading import Condition
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class Places(Protocol):
+    """Where a mailbox at work gives its slot back, and takes it again."""
+
+    def give(self, host: str) -> None:
+        """Give a slot back."""
+
+    def take_back(self, host: str, is_stopped: Callable[[], bool]) -> bool:
+        """Wait for a slot to go on with what was begun; False where all is stopped meanwhile."""
 
 
 class Slots:

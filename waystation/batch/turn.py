@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from waystation.batch.ceilings import Ceilings
-    from waystation.batch.slots import Slots
+    from waystation.batch.slots import Places
 
 _LONG = 2.0
 """Seconds from which on a sleeper gives its slot back."""
@@ -46,7 +46,7 @@ class Turn:
     def __init__(
         self,
         host: str,
-        slots: Slots,
+        slots: Places,
         ceilings: Ceilings,
         stopping: Event,
         opens_in: Callable[[], float],
@@ -88,8 +88,7 @@ class Turn:
             self.give_slot()
         self._stopping.wait(seconds)
         if is_long:
-            self._has_slot = self._slots.take_back(self._host, self._stopping.is_set)
-            self._woken()
+            self.take_slot()
         self.check()
 
     def did(self, messages: int, octets: int) -> None:
@@ -131,6 +130,12 @@ class Turn:
         if session is not None:
             with suppress(OSError, WaystationError):
                 session.cut()
+
+    def take_slot(self) -> None:
+        """Wait for a slot, where this one holds none; without one where the batch ends."""
+        if not self._has_slot:
+            self._has_slot = self._slots.take_back(self._host, self._stopping.is_set)
+            self._woken()
 
     def give_slot(self) -> None:
         """Let another mailbox work, where this one held a slot."""

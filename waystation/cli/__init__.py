@@ -11,29 +11,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from waystation.cli import (
-    batch,
-    browse,
-    check,
-    diff,
-    export,
-    extract,
-    folders,
-    importer,
-    ledger,
-    output,
-    plan,
-    providers,
-    report,
-    rollback,
-    seal,
-    search,
-    servers,
-    show,
-    state,
-    status,
-    verify,
-)
+from waystation.cli import output, state
+from waystation.cli.commands import Commands
 from waystation.errors import WaystationError, plain
 
 if TYPE_CHECKING:
@@ -46,34 +25,13 @@ _COMPLETION = "_WAYSTATION_COMPLETE"
 
 app = typer.Typer(
     name="waystation",
+    cls=Commands,
     help="Archive a mailbox, keep it, replay it elsewhere, and account for every message.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (
-    export,
-    check,
-    seal,
-    diff,
-    plan,
-    importer,
-    verify,
-    rollback,
-    status,
-    ledger,
-    report,
-    search,
-    show,
-    browse,
-    extract,
-    folders,
-    servers,
-    providers,
-    batch,
-):
-    command.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from waystation.batch.form import Form
-from waystation.cli import check as check_command
 from waystation.cli import choosing, house, options, state
 from waystation.cli import export as export_command
 from waystation.cli import importer as import_command
 from waystation.cli import plan as plan_command
 from waystation.cli import status as status_command
 from waystation.cli import verify as verify_command
+from waystation.cli.batch_report import batch_report
+from waystation.cli.engine import EMBEDDED, Engine
 from waystation.cli.folder_map import FolderMapFile, read_folder_map
 from waystation.cli.text import duration_text, size_text
+from waystation.cli.tidings import SILENT, Tidings
 from waystation.cli.together import USUAL, List, ListFile, ListOrAll, Root, Together
 from waystation.errors import NoArchiveError, UsageError, WaystationError, plain
 
 if TYPE_CHECKING:
-    from waystation.batch.mailboxes import Mailbox
     from waystation.batch.run import Ending
-    from waystation.batch.turn import Turn
-    from waystation.cli.mailbox_listener import MailboxListener
     from waystation.cli.output import Listener
 
 
@@ -49,7 +48,7 @@ batch = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.add_typer(batch, name="batch", short_help="The same for many mailboxes, by a list.")
+    app.add_typer(batch, name="batch")
 
 
 @batch.command(
@@ -65,12 +64,11 @@ def _export(
     root: Root,
     file: List,
     together: Together = USUAL,
-    quick: Annotated[bool, typer.Option("--quick", help="As with 'waystation export'.")] = False,
+    engine: Engine = EMBEDDED,
+    tidings: Tidings = SILENT,
+    quick: export_command.Quick = False,
     chosen: choosing.Chosen = choosing.ALL,
-    budget: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Fetch so much of each mailbox in 24 hours at the most."),
-    ] = None,
+    budget: export_command.Budget = None,
     rate: options.Rate = 0,
     reach: options.Reach = options.USUAL_REACH,
     sign_in: options.SignIn = options.NO_SIGN_IN,
@@ -83,18 +81,13 @@ def _export(
     """
     from export.run import Options
     from waystation.batch.mailboxes import Side
-    from waystation.cli.batch_job import Job, selection_of
+    from waystation.cli.batch_job import Job
+    from waystation.cli.batch_work import Export
 
     how = Options(quick=quick, rate=rate, budget=export_command.octets_a_day(budget))
     selection = chosen.selection()
-    job = Job("export", root, together, reach, sign_in, voice, Side.SOURCE)
-
-    def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
-        mine = replace(how, selection=selection_of(mailbox, selection))
-        doors = job.doors(mailbox, turn)
-        export_command.run(job.place(mailbox), mailbox.source.server, mine, doors, listener)
-
-    return job.run(job.read(file), work)
+    job = Job("export", root, together, reach, sign_in, voice, Side.SOURCE, tidings=tidings)
+    return job.at(engine).run(job.read(file), Export(how, selection))
 
 
 @batch.command(
@@ -110,15 +103,9 @@ def _import(
     root: Root,
     file: List,
     together: Together = USUAL,
-    folder_map: FolderMapFile = None,
-    oldest_first: Annotated[
-        bool, typer.Option("--oldest-first", help="Send in the order of age, oldest first.")
-    ] = False,
-    one_by_one: Annotated[
-        bool,
-        typer.Option("--one-by-one", help="Send no message before the one before is answered."),
-    ] = False,
-    rate: options.RateOfProvider = None,
+    engine: Engine = EMBEDDED,
+    tidings: Tidings = SILENT,
+    manner: import_command.Manner = import_command.USUAL,
     chosen: choosing.Chosen = choosing.ALL,
     treatment: house.House = house.USUAL,
     reach: options.Reach = options.USUAL_REACH,
@@ -131,25 +118,12 @@ def _import(
     later where that may help.
     """
     from waystation.batch.mailboxes import Side
-    from waystation.cli.batch_job import Job, selection_of
+    from waystation.cli.batch_job import Job
+    from waystation.cli.batch_work import Import
 
-    how = import_command.How(
-        read_folder_map(folder_map),
-        chosen.selection(),
-        treatment,
-        treatment.rules(rate),
-        rate or 0,
-        newest_first=not oldest_first,
-        pipelined=not one_by_one,
-    )
-    job = Job("import", root, together, reach, sign_in, voice, Side.TARGET)
-
-    def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
-        mine = replace(how, selection=selection_of(mailbox, how.selection))
-        doors = job.doors(mailbox, turn)
-        import_command.run(job.place(mailbox), mailbox.target.server, mine, doors, listener)
-
-    return job.run(job.read(file), work)
+    how = manner.how(chosen, treatment)
+    job = Job("import", root, together, reach, sign_in, voice, Side.TARGET, tidings=tidings)
+    return job.at(engine).run(job.read(file), Import(how))
 
 
 @batch.command(
@@ -161,6 +135,10 @@ def _import(
 def _check(
     root: Root,
     file: ListOrAll = None,
+    engine: Engine = EMBEDDED,
+    tidings: Tidings = SILENT,
+    ca_file: options.CaFile = None,
+    allow_plaintext: options.AllowPlaintext = False,
     voice: options.Voice = options.USUAL_VOICE,
 ) -> int:
     """Prove every file of each archive against its index, offline; as many at once as processors.
@@ -168,14 +146,12 @@ def _check(
     Exit code 13 when anything was found.
     """
     from waystation.cli.batch_job import Job
+    from waystation.cli.batch_work import Check
 
     together = Together(connections=os.cpu_count() or 1)
-    job = Job("check", root, together, options.USUAL_REACH, options.NO_SIGN_IN, voice, None)
-
-    def work(mailbox: Mailbox, _: Turn, listener: MailboxListener) -> None:
-        check_command.run(job.place(mailbox), listener)
-
-    return job.run(job.read(file), work)
+    reach = options.Reach(ca_file=ca_file, allow_plaintext=allow_plaintext)
+    job = Job("check", root, together, reach, options.NO_SIGN_IN, voice, None, tidings=tidings)
+    return job.at(engine).run(job.read(file), Check())
 
 
 @batch.command(
@@ -191,9 +167,9 @@ def _plan(
     root: Root,
     file: List,
     together: Together = USUAL,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Do not even connect; as with 'waystation plan'.")
-    ] = False,
+    engine: Engine = EMBEDDED,
+    tidings: Tidings = SILENT,
+    offline: plan_command.Offline = False,
     folder_map: FolderMapFile = None,
     rate: options.RateOfProvider = None,
     chosen: choosing.Chosen = choosing.ALL,
@@ -204,19 +180,24 @@ def _plan(
 ) -> int:
     """Show for each mailbox what import would send, how long it takes, and what is in its way."""
     from waystation.batch.mailboxes import Side
-    from waystation.cli.batch_job import Job, selection_of
+    from waystation.cli.batch_job import Job
+    from waystation.cli.batch_work import Plan
 
     how = plan_command.How(
         read_folder_map(folder_map), chosen.selection(), treatment.rules(rate), rate, offline
     )
-    job = Job("plan", root, together, reach, sign_in, voice, Side.TARGET, is_offline=offline)
-
-    def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
-        mine = replace(how, selection=selection_of(mailbox, how.selection))
-        doors = job.doors(mailbox, turn)
-        plan_command.run(job.place(mailbox), mailbox.target.server, mine, doors, listener)
-
-    return job.run(job.read(file), work, _show_plans)
+    job = Job(
+        "plan",
+        root,
+        together,
+        reach,
+        sign_in,
+        voice,
+        Side.TARGET,
+        is_offline=offline,
+        tidings=tidings,
+    )
+    return job.at(engine).run(job.read(file), Plan(how), _show_plans)
 
 
 @batch.command(
@@ -237,10 +218,10 @@ def _verify(
     target: Annotated[
         bool, typer.Option("--target", help="Compare with the targets as they are now.")
     ] = False,
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Fetch and compare the content of every message.")
-    ] = False,
+    deep: verify_command.Deep = False,
     together: Together = USUAL,
+    engine: Engine = EMBEDDED,
+    tidings: Tidings = SILENT,
     chosen: choosing.Chosen = choosing.ALL,
     reach: options.Reach = options.USUAL_REACH,
     sign_in: options.SignIn = options.NO_SIGN_IN,
@@ -248,28 +229,16 @@ def _verify(
 ) -> int:
     """Compare each archive with its live server; name each difference. Exit code 13 for any."""
     from waystation.batch.mailboxes import Side
-    from waystation.cli.batch_job import Job, selection_of
+    from waystation.cli.batch_job import Job
+    from waystation.cli.batch_work import Verify
 
     if source == target:
         raise UsageError("say --source or --target: with which of the two shall be compared?")
     selection = chosen.selection()
     side = Side.SOURCE if source else Side.TARGET
     name: Literal["source", "target"] = "source" if source else "target"
-    job = Job("verify", root, together, reach, sign_in, voice, side)
-
-    def work(mailbox: Mailbox, turn: Turn, listener: MailboxListener) -> None:
-        wishes = verify_command.Wishes(
-            (name,),
-            must_reach=True,
-            from_=mailbox.source.server if source else None,
-            to=mailbox.target.server if target else None,
-            deep=deep,
-            selection=selection_of(mailbox, selection),
-        )
-        doors = job.doors(mailbox, turn)
-        verify_command.run(job.place(mailbox), wishes, lambda _: {name: doors}, listener)
-
-    return job.run(job.read(file), work)
+    job = Job("verify", root, together, reach, sign_in, voice, side, tidings=tidings)
+    return job.at(engine).run(job.read(file), Verify(name, deep, selection))
 
 
 @batch.command(
@@ -314,6 +283,13 @@ def _status(
     return code
 
 
+batch.command(
+    "report",
+    epilog=_examples("report archives", "report archives out --list mailboxes.csv --locale de"),
+    short_help="Write one page on all mailboxes, and a page for each.",
+)(batch_report)
+
+
 @batch.command(
     "template",
     epilog=_examples("template > mailboxes.csv", "template microsoft"),
@@ -335,38 +311,74 @@ def _template(
     "powershell",
     epilog=_examples(
         "powershell mailboxes.csv --client-id APP --object-id OBJECT > a.ps1",
-        "powershell microsoft.csv --client-id APP --object-id OBJECT",
+        "powershell mailboxes.csv --pull-from imap.contoso.com --master migration",
     ),
-    short_help="Print the commands that let an application into the mailboxes of a list.",
+    short_help="Print the commands for Microsoft's side that go with a list.",
 )
 def _powershell(
     file: ListFile,
     client_id: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="ID",
             envvar="WAYSTATION_CLIENT_ID",
             help="The application (client) ID of your own app registration.",
         ),
-    ],
+    ] = None,
     object_id: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="ID",
             help="The object ID of the enterprise application, not of the app registration.",
         ),
-    ],
+    ] = None,
+    pull_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST[:PORT]",
+            help="Instead, have Microsoft pull from this IMAP server in front of the archives.",
+        ),
+    ] = None,
+    master: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With --pull-from: who may open all mailboxes there."),
+    ] = None,
 ) -> int:
-    """Print the lines for Exchange Online PowerShell that open each mailbox of Office 365."""
-    from waystation.batch.powershell import addresses_of, commands
+    """Print the lines for Exchange Online PowerShell that open each mailbox of Office 365.
+
+    With --pull-from those that make a migration endpoint and batches of all these mailboxes. The
+    server for that, and its configuration, are in the cookbook.
+    """
+    from waystation.batch.powershell import addresses_of, commands, pull_commands, pulled_from
     from waystation.cli.batch_job import listed
 
     listener = state.listen("batch powershell")
-    addresses = addresses_of(listed(file, listener))
-    if not addresses:
+    if pull_from is not None:
+        if not master:
+            raise UsageError("--pull-from needs --master NAME: who opens all mailboxes there.")
+        host, port = _host_and_port(pull_from)
+        pairs = pulled_from(listed(file, listener))
+        lines = pull_commands(pairs, host, port, master)
+        has_any = bool(pairs)
+    else:
+        if not client_id or not object_id:
+            raise UsageError("give --client-id and --object-id, or --pull-from and --master.")
+        addresses = addresses_of(listed(file, listener))
+        lines = commands(addresses, client_id, object_id)
+        has_any = bool(addresses)
+    if not has_any:
         raise UsageError(f"{plain(str(file))} names no mailbox of Office 365.")
-    sys.stdout.writelines(f"{line}\n" for line in commands(addresses, client_id, object_id))
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    from waystation.address import parse_server
+
+    try:
+        return parse_server(text if re.search(r":\d+$", text) else f"{text}:993")
+    except UsageError:
+        raise UsageError(f"--pull-from {plain(text)!r} is not HOST[:PORT].") from None
 
 
 def _show_plans(listener: Listener, endings: dict[str, Ending]) -> None:

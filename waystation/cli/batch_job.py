@@ -5,29 +5,38 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
 
 from waystation.batch.faults import ListError
 from waystation.batch.form import Form
 from waystation.batch.mailboxes import End, Mailbox, MailboxList, Side, Surroundings, read_list
 from waystation.batch.run import Batch, State
 from waystation.cli import state
-from waystation.cli.batch_doors import Keys, MailboxDoors
+from waystation.cli.batch_doors import Keys
+from waystation.cli.batch_work import Desk
 from waystation.cli.board import Board, mailboxes_text
+from waystation.cli.engine import EMBEDDED
 from waystation.cli.mailbox_listener import MailboxListener
 from waystation.cli.table import Table
+from waystation.cli.text import duration_text
+from waystation.cli.tidings import SILENT
 from waystation.errors import ArchiveError, NoArchiveError, UsageError, WaystationError, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from waystation.batch.run import Ending
     from waystation.batch.turn import Turn
     from waystation.cli import options
+    from waystation.cli.batch_dask import Workers
+    from waystation.cli.batch_work import Work
+    from waystation.cli.batch_worker import Listed
+    from waystation.cli.engine import Engine
     from waystation.cli.output import Listener
+    from waystation.cli.tidings import Post, Tidings
     from waystation.cli.together import Together
-    from waystation.selection import Selection
 
 _SOME_FAILED = 3
 _SIGN_IN = 12
@@ -53,6 +62,7 @@ class Job:
         side: Side | None,
         *,
         is_offline: bool = False,
+        tidings: Tidings = SILENT,
     ) -> None:
         """Begin to listen, and look at the options.
 
@@ -72,26 +82,42 @@ class Job:
             bar=self._table,
         )
         self._limits = together.limits()
-        self._connection = reach.connection
+        self._post = tidings.post(reach)
+        self._metrics = tidings.monitored()
         self._is_offline = is_offline or side is None
-        self._keys = Keys(reach.passwords)
-        if sign_in.is_app_only and not self._is_offline:
-            self._keys.demand_proof(sign_in)
+        self._desk = Desk(root, reach, sign_in, side, Keys(reach.passwords))
+        self._engine = EMBEDDED
+        self._listed: Listed | None = None
+
+    def at(self, engine: Engine) -> Self:
+        """Work where an engine says.
+
+        Raises:
+            UsageError: it makes no sense.
+            SignInError: a secret is missing.
+        """
+        self._engine = engine
+        if not self._is_remote:
+            if self.sign_in.is_app_only and not self._is_offline:
+                self._desk.keys.demand_proof(self.sign_in)
+            return self
+        from waystation.batch.cluster import scheduler_of
+
+        scheduler_of(engine.engine or "")
+        if self.voice.debug:
+            raise UsageError("--debug shows what this process says; with --engine, workers speak.")
+        if self.command == "check":
+            # One at a time for each thread of a worker.
+            self._limits = replace(self._limits, connections=0)
+        return self
+
+    @property
+    def _is_remote(self) -> bool:
+        return self._engine.engine is not None
 
     def place(self, mailbox: Mailbox) -> Path:
         """Return where the archive of a mailbox is."""
-        return self.root / mailbox.directory
-
-    def doors(self, mailbox: Mailbox, turn: Turn) -> MailboxDoors:
-        """Return how the work on a mailbox gets to its server."""
-        return MailboxDoors(
-            self.reach.passwords,
-            self._connection,
-            self.sign_in,
-            end=self._end(mailbox),
-            keys=self._keys,
-            turn=turn,
-        )
+        return self._desk.place(mailbox)
 
     def read(self, file: Path | None) -> tuple[Mailbox, ...]:
         """Return the mailboxes of a list, or of all archives in ROOT.
@@ -113,19 +139,31 @@ class Job:
             or self.reach.password_command is not None
             or self.sign_in.service_account is not None
             or self._is_offline,
-            os.environ,
+            self._environment(),
             frozenset(path.name for path in self.root.iterdir()) if is_there else frozenset(),
             self._has_target,
         )
-        found = _read(file, around, self.listener)
+        octets = _octets(file)
+        found = _read(file, octets, around, self.listener)
         if found.passwords and not self._is_offline:
             self._warn_of_passwords(file, found.form, found.passwords)
+            if self._is_remote:
+                from waystation.cli.batch_dask import listed_passwords
+
+                self._listed = listed_passwords(file, octets, around.server)
         return found.mailboxes
+
+    def _environment(self) -> Mapping[str, str]:
+        if not self._is_remote:
+            return os.environ
+        from waystation.cli.batch_dask import Elsewhere
+
+        return Elsewhere()
 
     def run(
         self,
         mailboxes: Sequence[Mailbox],
-        work: Callable[[Mailbox, Turn, MailboxListener], None],
+        work: Work,
         show: Callable[[Listener, dict[str, Ending]], None] = lambda *_: None,
     ) -> int:
         """Work on all mailboxes, tell how it ended, and return the exit code.
@@ -137,28 +175,37 @@ class Job:
         from store.lock import Lock
         from store.maildir import make_directory
 
-        board = Board(f"batch {self.command}", mailboxes, self.listener)
-
-        def task(mailbox: Mailbox, turn: Turn) -> Ending:
-            listener = MailboxListener(board, mailbox, turn)
-            work(mailbox, turn, listener)
-            return listener.ending
-
-        batch = Batch(
-            mailboxes,
-            task,
-            board,
-            self._limits,
-            host_of=self._host_of,
-            most_of=lambda host: self._limits.per_host if host else 0,
-        )
+        begun = datetime.now(UTC)
         if self.command == "export":
             make_directory(self.root.resolve())
+        board = Board(f"batch {self.command}", mailboxes, self.listener)
         lock = Lock(self.root / _LOCK)
         lock.take(f"batch {self.command}")
         code = 1
+        workers: Workers | None = None
         try:
+            limits = self._limits
+            if self._is_remote:
+                from waystation.cli.batch_dask import Workers
+
+                workers = Workers(self._engine, self._desk, work, limits, self._listed)
+                workers.open(mailboxes)
+                task = workers.task(board, self._host_of)
+                # What all may do in a second is divided among the workers, and paid for there.
+                limits = replace(limits, messages=0, octets=0)
+            else:
+                task = self._task(board, work)
+            batch = Batch(
+                mailboxes,
+                task,
+                board,
+                limits,
+                host_of=self._host_of,
+                most_of=lambda host: limits.per_host if host else 0,
+            )
             board.open(self.root)
+            if self._metrics is not None and (where := self._metrics.open(board)):
+                self.listener.say(f"metrics are at {where}")
             if not (self.voice.as_json or self.voice.quiet or self.voice.debug):
                 self._table.open(board)
             endings = batch.run()
@@ -167,14 +214,28 @@ class Job:
             code = _INTERRUPTED
             raise
         finally:
+            if workers is not None:
+                workers.close()
             self.listener.close()
             board.close(code)
+            if self._metrics is not None and (why := self._metrics.close()):
+                self.listener.warning(f"the last metrics were not written: {why}")
             lock.release()
         show(self.listener, endings)
-        self._tell(endings, code)
+        self._tell(endings, code, begun)
         return code
 
-    def _tell(self, endings: dict[str, Ending], code: int) -> None:
+    def _task(self, board: Board, work: Work) -> Callable[[Mailbox, Turn], Ending]:
+        """Return what is done to a mailbox in this process."""
+
+        def task(mailbox: Mailbox, turn: Turn) -> Ending:
+            listener = MailboxListener(board, mailbox, turn)
+            work(self._desk, mailbox, turn, listener)
+            return listener.ending
+
+        return task
+
+    def _tell(self, endings: dict[str, Ending], code: int, begun: datetime) -> None:
         by_state: dict[State, list[str]] = {}
         sums: Counter[str] = Counter()
         for name, ending in endings.items():
@@ -205,7 +266,36 @@ class Job:
             },
             "sums": dict(sums),
         }
+        if self._post is not None:
+            values["mail"] = self._mail(self._post, endings, code, begun, dict(sums))
         self.listener.summary("done" if code == 0 else "incomplete", code, values)
+
+    def _mail(
+        self,
+        post: Post,
+        endings: dict[str, Ending],
+        code: int,
+        begun: datetime,
+        sums: dict[str, int],
+    ) -> str:
+        """Mail the summary; return ``sent`` or ``failed``, which changes nothing else."""
+        from waystation.batch.letter import Ended
+
+        now = datetime.now(UTC)
+        ended = Ended(
+            f"batch {self.command}",
+            str(self.root.resolve()),
+            begun.isoformat(timespec="seconds"),
+            now.isoformat(timespec="seconds"),
+            duration_text((now - begun).total_seconds()),
+            code,
+            endings,
+            sums,
+        )
+        why = post.send(ended)
+        if why:
+            self.listener.warning(f"the summary was not mailed: {why}")
+        return "failed" if why else "sent"
 
     def _all(self) -> tuple[Mailbox, ...]:
         """Return a mailbox for each archive in ROOT."""
@@ -276,14 +366,17 @@ def listed(file: Path, listener: Listener) -> tuple[Mailbox, ...]:
         ListError: the list has faults; each has been told.
         UsageError: it cannot be read.
     """
-    return _read(file, Surroundings(), listener).mailboxes
+    return _read(file, _octets(file), Surroundings(), listener).mailboxes
 
 
-def _read(file: Path, around: Surroundings, listener: Listener) -> MailboxList:
+def _octets(file: Path) -> bytes:
     try:
-        octets = file.read_bytes()
+        return file.read_bytes()
     except OSError as error:
         raise UsageError(f"the list {plain(str(file))}: {error.strerror}.") from None
+
+
+def _read(file: Path, octets: bytes, around: Surroundings, listener: Listener) -> MailboxList:
     try:
         return read_list(octets, around, str(file))
     except ListError as error:
@@ -306,12 +399,3 @@ def exit_code(endings: Iterable[Ending]) -> int:
     if _FOUND_SOMETHING in codes:
         return _FOUND_SOMETHING
     return _SIGN_IN if codes <= {0, _SIGN_IN} else _SOME_FAILED
-
-
-def selection_of(mailbox: Mailbox, usual: Selection) -> Selection:
-    """Return what is taken of a mailbox: what the list says, else what the options say."""
-    return replace(
-        usual,
-        folders=mailbox.folders or usual.folders,
-        exclude=(*usual.exclude, *mailbox.exclude),
-    )

@@ -149,7 +149,10 @@ class Board:
         self._status: Path | None = None
         self._over = Event()
         self._ticker: Thread | None = None
-        self._exit_code: int | None = None
+        self.exit_code: int | None = None
+        """How it ended; None while it has not."""
+        self.ended_at = 0.0
+        """When that was, in seconds since 1970."""
 
     def open(self, root: Path) -> None:
         """Begin to write the log and the status file, and to tell how it goes.
@@ -174,7 +177,7 @@ class Board:
         if self._ticker is not None:
             self._ticker.join(5)
         with self.lock:
-            self._exit_code = exit_code
+            self.exit_code, self.ended_at = exit_code, time.time()
             self._note("", f"{self.command} ends with code {exit_code}: {self.totals().line()}")
             self._write_status()
             if self._log is not None:
@@ -213,6 +216,13 @@ class Board:
             row.state, row.text, row.until, row.ending = ending.state, ending.text, None, ending
             more = {"exit_code": ending.exit_code, "outcome": ending.outcome}
             self._tell(row, None, more | {"result": ending.values})
+
+    def leased(self, mailbox: Mailbox, what: str, number: int, worker: str) -> None:
+        """Tell programs and the log of a mailbox's lease: ``taken``, ``released`` or ``lost``."""
+        with self.lock:
+            self._note(mailbox.name, f"lease {number} {what} by {plain(worker)}")
+            values = {"mailbox": mailbox.name, "what": what, "lease": number, "worker": worker}
+            self._listener.row("lease", values)
 
     # What the mailboxes tell
 
@@ -303,7 +313,7 @@ class Board:
             "process": os.getpid(),
             "begun": self._begun,
             "written": _now(),
-            "exit_code": self._exit_code,
+            "exit_code": self.exit_code,
             **_totals(self.totals()),
             "of": [_of(row, now, wall) for row in self.rows.values()],
         }

@@ -32,9 +32,7 @@ Port = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("browse", epilog=_EXAMPLES, short_help="Look through an archive in a browser.")(
-        _browse
-    )
+    app.command("browse", epilog=_EXAMPLES)(_browse)
 
 
 def _browse(

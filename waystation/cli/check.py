@@ -34,11 +34,7 @@ _FOUND_SOMETHING = 13
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(
-        "check",
-        epilog=_EXAMPLES,
-        short_help="Prove an archive against itself and its seal.",
-    )(_check)
+    app.command("check", epilog=_EXAMPLES)(_check)
 
 
 def _check(

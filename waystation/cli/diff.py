@@ -32,7 +32,7 @@ _Run = Annotated[int | None, typer.Argument(metavar="RUN", min=1, show_default=F
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("diff", epilog=_EXAMPLES, short_help="Show what changed between two runs.")(_diff)
+    app.command("diff", epilog=_EXAMPLES)(_diff)
 
 
 def _diff(

@@ -32,11 +32,27 @@ Examples:
 """
 
 
+Quick = Annotated[
+    bool,
+    typer.Option(
+        "--quick",
+        help="Where no message came or went, do not look for changed flags either"
+        " (matters for servers without CONDSTORE).",
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Fetch so much in 24 hours at the most, then stop; a later run goes on. 2300M for"
+        " Gmail unless said otherwise (1150M by POP3); 'none' is no ceiling.",
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(
-        "export", epilog=_EXAMPLES, short_help="Archive a mailbox, or bring it up to date."
-    )(_export)
+    app.command("export", epilog=_EXAMPLES)(_export)
 
 
 @options.unpacked
@@ -50,28 +66,14 @@ def _export(
             "--accept-emptied", help="A folder that suddenly shows nothing was emptied on purpose."
         ),
     ] = False,
-    quick: Annotated[
-        bool,
-        typer.Option(
-            "--quick",
-            help="Where no message came or went, do not look for changed flags either"
-            " (matters for servers without CONDSTORE).",
-        ),
-    ] = False,
+    quick: Quick = False,
     new_source: Annotated[
         bool,
         typer.Option("--new-source", help="The same mailbox is now at another address."),
     ] = False,
     chosen: choosing.Chosen = choosing.ALL,
     flags: choosing.ChosenFlags = choosing.ALL_FLAGS,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Fetch so much in 24 hours at the most, then stop; a later run goes on. 2300M for"
-            " Gmail unless said otherwise (1150M by POP3); 'none' is no ceiling.",
-        ),
-    ] = None,
+    budget: Budget = None,
     mix_protocols: Annotated[
         bool,
         typer.Option(

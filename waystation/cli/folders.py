@@ -27,7 +27,7 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("folders", epilog=_EXAMPLES, short_help="Show what is on a server.")(_folders)
+    app.command("folders", epilog=_EXAMPLES)(_folders)
 
 
 @options.unpacked

@@ -33,45 +33,7 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("import", epilog=_IMPORT, short_help="Replay an archive into a server.")(_import)
-
-
-@options.unpacked
-def _import(
-    archive: options.ArchivePath,
-    to: options.To = None,
-    folder_map: FolderMapFile = None,
-    oldest_first: Annotated[
-        bool, typer.Option("--oldest-first", help="Send in the order of age, oldest first.")
-    ] = False,
-    one_by_one: Annotated[
-        bool,
-        typer.Option("--one-by-one", help="Send no message before the one before is answered."),
-    ] = False,
-    rate: options.RateOfProvider = None,
-    chosen: choosing.Chosen = choosing.ALL,
-    treatment: house.House = house.USUAL,
-    reach: options.Reach = options.USUAL_REACH,
-    sign_in: options.SignIn = options.NO_SIGN_IN,
-    voice: options.Voice = options.USUAL_VOICE,
-) -> int:
-    """Stage two: replay the archive into a server. Run again, it goes on where it stopped.
-
-    Nothing is sent twice and nothing is left out, wherever it is cut off. Nothing is ever
-    deleted on the target.
-    """
-    listener = voice.listener("import")
-    doors = Doors(reach.passwords, reach.connection, sign_in)
-    how = How(
-        read_folder_map(folder_map),
-        chosen.selection(),
-        treatment,
-        treatment.rules(rate),
-        rate or 0,
-        newest_first=not oldest_first,
-        pipelined=not one_by_one,
-    )
-    return run(archive, to, how, doors, listener)
+    app.command("import", epilog=_IMPORT)(_import)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +49,62 @@ class How:
     rate: float = 0
     newest_first: bool = True
     pipelined: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """The options that say how an import goes about it, for one archive or for many."""
+
+    folder_map: FolderMapFile = None
+    oldest_first: Annotated[
+        bool, typer.Option("--oldest-first", help="Send in the order of age, oldest first.")
+    ] = False
+    one_by_one: Annotated[
+        bool,
+        typer.Option("--one-by-one", help="Send no message before the one before is answered."),
+    ] = False
+    rate: options.RateOfProvider = None
+
+    def how(self, chosen: choosing.Chosen, treatment: house.House) -> How:
+        """Return what these options mean, together with the others.
+
+        Raises:
+            UsageError: one of them makes no sense.
+        """
+        return How(
+            read_folder_map(self.folder_map),
+            chosen.selection(),
+            treatment,
+            treatment.rules(self.rate),
+            self.rate or 0,
+            newest_first=not self.oldest_first,
+            pipelined=not self.one_by_one,
+        )
+
+
+USUAL = Manner()
+
+
+@options.unpacked
+def _import(
+    archive: options.ArchivePath,
+    to: options.To = None,
+    manner: Manner = USUAL,
+    chosen: choosing.Chosen = choosing.ALL,
+    treatment: house.House = house.USUAL,
+    reach: options.Reach = options.USUAL_REACH,
+    sign_in: options.SignIn = options.NO_SIGN_IN,
+    voice: options.Voice = options.USUAL_VOICE,
+) -> int:
+    """Stage two: replay the archive into a server. Run again, it goes on where it stopped.
+
+    Nothing is sent twice and nothing is left out, wherever it is cut off. Nothing is ever
+    deleted on the target.
+    """
+    listener = voice.listener("import")
+    doors = Doors(reach.passwords, reach.connection, sign_in)
+    how = manner.how(chosen, treatment)
+    return run(archive, to, how, doors, listener)
 
 
 def run(archive: Path, to: str | None, how: How, doors: Doors, listener: Listener) -> int:

@@ -43,7 +43,7 @@ class LedgerFormat(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("ledger", epilog=_EXAMPLES, short_help="Write one row for each message.")(_ledger)
+    app.command("ledger", epilog=_EXAMPLES)(_ledger)
 
 
 def _states() -> list[str]:

@@ -74,24 +74,25 @@ class _Plan:
     keywords: Counter[str] = field(default_factory=Counter)
 
 
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        help="Do not even connect: assume that the target has only what import put there.",
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("plan", epilog=_EXAMPLES, short_help="Show what import would do; send nothing.")(
-        _plan
-    )
+    app.command("plan", epilog=_EXAMPLES)(_plan)
 
 
 @options.unpacked
 def _plan(
     archive: options.ArchivePath,
     to: options.To = None,
-    offline: Annotated[
-        bool,
-        typer.Option(
-            "--offline",
-            help="Do not even connect: assume that the target has only what import put there.",
-        ),
-    ] = False,
+    offline: Offline = False,
     format: Annotated[  # noqa: A002 - the option's name
         PlanFormat | None,
         typer.Option("--format", help="Rows for a program or a table, in place of the text."),

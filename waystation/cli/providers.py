@@ -25,9 +25,7 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("providers", epilog=_EXAMPLES, short_help="Show the providers known by name.")(
-        _providers
-    )
+    app.command("providers", epilog=_EXAMPLES)(_providers)
 
 
 def _providers(

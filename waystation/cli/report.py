@@ -20,11 +20,26 @@ Examples:
   waystation report alice alice.html
   waystation report alice alice.pdf --locale de-AT --with-subjects
 """
+WithSubjects = Annotated[
+    bool,
+    typer.Option(
+        "--with-subjects",
+        help="Also name subject and sender of messages; they are personal data.",
+    ),
+]
+Locale = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOCALE",
+        help="How dates and numbers are written, such as en-GB or de-AT; texts are German"
+        " where this is, else English. Otherwise the environment's.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("report", epilog=_EXAMPLES, short_help="Write the audit report.")(_report)
+    app.command("report", epilog=_EXAMPLES)(_report)
 
 
 def _report(
@@ -41,21 +56,8 @@ def _report(
         ReportFormat | None,
         typer.Option("--format", help="What it is to be, where the file's ending does not say."),
     ] = None,
-    with_subjects: Annotated[
-        bool,
-        typer.Option(
-            "--with-subjects",
-            help="Also name subject and sender of messages; they are personal data.",
-        ),
-    ] = False,
-    locale: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LOCALE",
-            help="How dates and numbers are written, such as en-GB or de-AT; texts are German"
-            " where this is, else English. Otherwise the environment's.",
-        ),
-    ] = None,
+    with_subjects: WithSubjects = False,
+    locale: Locale = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace FILE even if it is no earlier report.")
     ] = False,

@@ -28,9 +28,7 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(
-        "rollback", epilog=_EXAMPLES, short_help="Take back from a target what import put there."
-    )(_rollback)
+    app.command("rollback", epilog=_EXAMPLES)(_rollback)
 
 
 @options.unpacked

@@ -29,9 +29,7 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(
-        "seal", epilog=_EXAMPLES, short_help="Show the seal to note; write and sign a manifest."
-    )(_seal)
+    app.command("seal", epilog=_EXAMPLES)(_seal)
 
 
 def _seal(

@@ -6,15 +6,24 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from waystation.errors import SignInError, UsageError, plain
 
-if TYPE_CHECKING:
-    from waystation.address import Account
-
 SERVICE = "waystation"
 """The name under which the keyring holds our passwords."""
+
+
+class Login(Protocol):
+    """Whose password is wanted."""
+
+    @property
+    def name(self) -> str:
+        """As the user wrote it."""
+
+    @property
+    def password_key(self) -> str:
+        """By what name the keyring has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,9 @@ class PasswordSource:
     keyring: str | None = None
     """By what name the keyring has it, where that is not the account's own."""
 
+    options: str = "--"
+    """How the options begin that say where."""
+
     @property
     def is_named(self) -> bool:
         """Whether the user said where."""
@@ -33,10 +45,11 @@ class PasswordSource:
 
     def __post_init__(self) -> None:
         if self.env is not None and self.command is not None:
-            raise UsageError("give --password-env or --password-command, not both.")
+            one, other = f"{self.options}password-env", f"{self.options}password-command"
+            raise UsageError(f"give {one} or {other}, not both.")
 
 
-def password_for(account: Account, source: PasswordSource, *, may_ask: bool = True) -> str:
+def password_for(account: Login, source: PasswordSource, *, may_ask: bool = True) -> str:
     """Return the password of an account; nobody is asked for it unless that ``may_ask``.
 
     Raises:
@@ -52,8 +65,8 @@ def password_for(account: Account, source: PasswordSource, *, may_ask: bool = Tr
         return password
     if source.keyring is not None or not may_ask or not sys.stdin.isatty():
         raise SignInError(
-            f"no password for {plain(account.name)}. Give --password-env NAME or "
-            f"--password-command CMD, or store it: "
+            f"no password for {plain(account.name)}. Give {source.options}password-env NAME or "
+            f"{source.options}password-command CMD, or store it: "
             f"keyring set {SERVICE} {plain(key)}"
         )
     return _from_prompt(account)
@@ -96,7 +109,7 @@ def _from_keyring(key: str) -> str | None:
         return None
 
 
-def _from_prompt(account: Account) -> str:
+def _from_prompt(account: Login) -> str:
     import getpass
 
     try:

@@ -42,15 +42,9 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("doctor", epilog=_DOCTOR, short_help="Find out why a server does not let us in.")(
-        _doctor
-    )
-    app.command(
-        "login",
-        epilog=_LOGIN,
-        short_help="Sign in by OAuth, and stay signed in.",
-    )(_login)
-    app.command("logout", epilog=_LOGOUT, short_help="Forget such a sign-in.")(_logout)
+    app.command("doctor", epilog=_DOCTOR)(_doctor)
+    app.command("login", epilog=_LOGIN)(_login)
+    app.command("logout", epilog=_LOGOUT)(_logout)
 
 
 @options.unpacked

@@ -53,7 +53,7 @@ Directory = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("show", epilog=_EXAMPLES, short_help="Show one message.")(_show)
+    app.command("show", epilog=_EXAMPLES)(_show)
 
 
 def _show(

@@ -37,9 +37,7 @@ _WHAT_TO_DO = (
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("status", epilog=_EXAMPLES, short_help="Show the totals, folder by folder.")(
-        _status
-    )
+    app.command("status", epilog=_EXAMPLES)(_status)
 
 
 def _status(

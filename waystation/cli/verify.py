@@ -53,13 +53,14 @@ _AT_ONCE = 500
 _NOT_RECORDED = "This verification is not recorded: {}"
 
 
+Deep = Annotated[
+    bool, typer.Option("--deep", help="Fetch and compare the content of every message.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(
-        "verify",
-        epilog=_EXAMPLES,
-        short_help="Compare source, archive and target, message by message.",
-    )(_verify)
+    app.command("verify", epilog=_EXAMPLES)(_verify)
 
 
 @options.unpacked
@@ -79,9 +80,7 @@ def _verify(
         str | None,
         typer.Option("--to", metavar="SERVER", help="Which target, where there are several."),
     ] = None,
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Fetch and compare the content of every message.")
-    ] = False,
+    deep: Deep = False,
     every: Annotated[
         bool, typer.Option("--all", help="Name every message, also where all is well.")
     ] = False,

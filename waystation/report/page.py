@@ -1,20 +1,13 @@
-"""The page: facts and words through a template that escapes whatever is put in.
-
-The page loads nothing: its policy forbids scripts, images, fonts, frames and forms, and allows
-just the one style sheet in it, by its sha256.
-"""
+"""The page of one archive: facts and words through a template; see ``frame``."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from store.audit import CaseKind
@@ -24,7 +17,7 @@ from waystation.report.advice import advice
 from waystation.report.charts import svg
 from waystation.report.facts import seconds_of
 from waystation.report.foreign import shown
-from waystation.report.verdict import Tone
+from waystation.report.frame import environment, tone_text
 
 if TYPE_CHECKING:
     from store.audit import Case, Run
@@ -33,8 +26,6 @@ if TYPE_CHECKING:
     from waystation.report.verdict import Verdict
     from waystation.report.words import Words
 
-GENERATOR = "waystation report"
-"""By this a page of ours is known again."""
 _SOURCE_COLUMNS = ("on_source", "archived", "skipped", "failed", "vanished")
 _ALWAYS = ("on_source", "archived")
 _MOST_REASONS = 20
@@ -60,40 +51,17 @@ def page(
     ``companion`` is the name of the table beside it, where there is one. On paper, each chart
     carries its colours itself.
     """
-    environment = Environment(
-        loader=PackageLoader("waystation.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "shown": shown,
-        "initial": _initial,
-        "number": partial(_number, words),
-        "size": words.size,
-        "when": words.when,
-        "received": words.received,
-    }
-    css = _css(environment)
     tables = [_target_table(facts, each) for each in facts.targets]
     charts = _charts(facts, words, is_paper=is_paper)
     cases = [_case(number, each, words) for number, each in enumerate(facts.cases, 1)]
     maps = [_map(facts, each, words) for each in facts.targets if each.folders]
     parts = {"charts": charts, "map": maps, "verification": facts.verification}
     missing = {anchor for anchor, there in parts.items() if not there}
-    return environment.get_template(
-        "report.html"
-    ).render(
-        language=words.language,
-        policy=_policy(css),
-        generator=GENERATOR,
-        css=Markup(css),  # noqa: S704 - our own file and colours, no foreign word
-        text=words.text,
-        plural=words.plural,
+    template = environment(words).get_template("report.html")
+    return template.render(
         facts=facts,
         verdict=verdict,
-        tone=_tone(verdict.tone, words),
+        tone=tone_text(verdict.tone, words),
         cards=_cards(facts, words),
         contents=_contents(words, missing),
         folders=sorted(facts.folders, key=lambda each: each.adds_up)[: facts.shown_folders],
@@ -115,41 +83,6 @@ def page(
         verification=_verified(facts, words),
         glossary=_glossary(words),
     )
-
-
-def _css(environment: Environment) -> str:
-    rules, _, _ = environment.loader.get_source(environment, "report.css")  # type: ignore[union-attr]
-    return "\n".join(
-        (
-            f":root{{color-scheme:light dark;{colours.variables(0)}}}",
-            "@media screen and (prefers-color-scheme:dark){:root{" + colours.variables(1) + "}}",
-            colours.fills(is_resolved=False),
-            rules,
-        )
-    )
-
-
-def _policy(css: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-
-
-def _number(words: Words, value: int | None) -> str:
-    return "—" if value is None else words.number(value)
-
-
-def _initial(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _tone(tone: Tone, words: Words) -> str:
-    sign, text = {
-        Tone.GOOD: ("✓", words.text("All is well")),
-        Tone.OPEN: ("◷", words.text("Not finished or not verified yet")),
-        Tone.ATTENTION: ("!", words.text("Needs a look")),
-        Tone.BAD: ("✗", words.text("Something is missing or wrong")),
-    }[tone]
-    return f"{sign} {text}"
 
 
 def _cards(facts: Facts, words: Words) -> list[_Card]:

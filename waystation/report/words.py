@@ -61,9 +61,9 @@ class Words:
         """Return a text in the report's language."""
         return self._texts.gettext(message)
 
-    def plural(self, one: str, many: str, count: int) -> str:
+    def plural(self, one: str, many: str, count: int, **others: str) -> str:
         """Return a text in the form that goes with a number, which stands for ``%(n)s``."""
-        return self._texts.ngettext(one, many, count) % {"n": self.number(count)}
+        return self._texts.ngettext(one, many, count) % {"n": self.number(count), **others}
 
     def number(self, value: float) -> str:
         """Return a number with the marks of the locale."""

@@ -36,8 +36,9 @@ class Written:
     """The table of all messages that are not simply fine, where the page could not hold them."""
 
 
+OF_OUR_PAGES = b'name="generator" content="waystation report"'
 _OF_OURS = {
-    ReportFormat.HTML: b'name="generator" content="waystation report"',
+    ReportFormat.HTML: OF_OUR_PAGES,
     ReportFormat.CSV: (",".join(sheet.MESSAGE_COLUMNS)).encode(),
     ReportFormat.JSON: data.MARK.encode(),
     ReportFormat.PDF: paper.MARK,
@@ -86,19 +87,27 @@ def ensure_writable(archive: Path, path: Path, form: ReportFormat, *, force: boo
             )
         if not path.parent.is_dir():
             raise UsageError(f"{plain(str(path.parent))} is not a directory.")
-        places = [(path, _OF_OURS[form])]
+        ensure_ours(path, _OF_OURS[form], force=force)
         if form in (ReportFormat.HTML, ReportFormat.PDF):
-            places.append((companion_of(path), _OF_OUR_COMPANION))
-        for place, mark in places:
-            if place.is_dir():
-                raise UsageError(f"{plain(str(place))} is a directory.")
-            if not force and os.path.lexists(place) and not _is_ours(place, mark):
-                raise UsageError(
-                    f"{plain(str(place))} is there already, and is no such report. Choose another"
-                    " name, or say --force."
-                )
+            ensure_ours(companion_of(path), _OF_OUR_COMPANION, force=force)
     except OSError as error:
         raise StorageError(path, error) from None
+
+
+def ensure_ours(path: Path, mark: bytes = OF_OUR_PAGES, *, force: bool) -> None:
+    """Make sure that nothing is replaced but what holds a mark of ours.
+
+    Raises:
+        UsageError: something else is there, and ``force`` does not allow that.
+        OSError: nobody can look.
+    """
+    if path.is_dir():
+        raise UsageError(f"{plain(str(path))} is a directory.")
+    if not force and os.path.lexists(path) and not _is_ours(path, mark):
+        raise UsageError(
+            f"{plain(str(path))} is there already, and is no such report. Choose another name, or"
+            " say --force."
+        )
 
 
 def write(
@@ -126,17 +135,17 @@ def write(
             facts = gather(archive, made_at, with_subjects=with_subjects)
             found = verdict(facts, words)
             if form is ReportFormat.CSV:
-                with _replacing(path) as part, _text(part) as stream:
+                with replacing(path) as part, open_text(part) as stream:
                     targets = archive.transfers.targets()
                     sheet.write_messages(stream, archive, targets, with_subjects=with_subjects)
             elif form is ReportFormat.JSON:
-                with _replacing(path) as part, _text(part) as stream:
+                with replacing(path) as part, open_text(part) as stream:
                     data.write_json(stream, archive, facts, found, with_subjects=with_subjects)
             elif facts.is_folded or companion_of(path).exists():
                 # An old table beside a new page would contradict it.
                 companion = companion_of(path)
                 totals = case_totals(archive, archive.transfers.targets())
-                with _replacing(companion) as part, _text(part) as stream:
+                with replacing(companion) as part, open_text(part) as stream:
                     sheet.write_cases(stream, archive, totals, with_subjects=with_subjects)
         if form in (ReportFormat.HTML, ReportFormat.PDF):
             _write_page(path, form, facts, found, words, companion)
@@ -163,11 +172,11 @@ def _write_page(
         companion=companion.name if companion is not None else None,
         is_paper=is_paper,
     )
-    with _replacing(path) as part:
+    with replacing(path) as part:
         if is_paper:
             paper.write_pdf(html, part)
         else:
-            with _text(part) as stream:
+            with open_text(part) as stream:
                 stream.write(html)
 
 
@@ -179,7 +188,7 @@ def _is_ours(path: Path, mark: bytes) -> bool:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """Yield a file of our own to write to, only for us, which then takes the place of ``path``."""
     part = path.with_name(path.name + _PART)
     with suppress(FileNotFoundError):
@@ -195,6 +204,7 @@ def _replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def _text(path: Path) -> TextIO:
+def open_text(path: Path) -> TextIO:
+    """Open a file of our own to write text to."""
     # A CSV file ends its lines itself; foreign surrogates must not end a report.
     return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
