@@ -322,7 +322,8 @@ class _Run:
             try:
                 self._work_on(source, folder, archived, state)
             except RefusedError as error:
-                if error.retriable and self._may_try_again(folder):
+                # A named backoff is the whole mailbox's: it is waited for, and nothing else asked.
+                if error.retriable and (error.backoff is not None or self._may_try_again(folder)):
                     raise
                 if archived.name not in self._choice.left_out:
                     self._alarm(archived.name)

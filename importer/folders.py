@@ -244,6 +244,8 @@ class _Plan:
         """Return where a folder goes by its name alone."""
         own = self.without_prefix(levels)
         prefix = self.target.prefix
+        # A folder that is the prefix itself goes below it as well: on Dovecot with Maildir it is
+        # INBOX once more, and would double what lies there.
         if is_inbox(own[:1]) and own == levels and prefix[:1] == _INBOX:
             prefix = ()  # what lies below INBOX already lies below the prefix
         place = self._fitting(prefix + own)

@@ -28,6 +28,10 @@ class Ours:
     """Its copy, if there is one, has no lower UID than this."""
     uid: int | None = None
     """Where it is said to lie; believed if the content agrees."""
+    marks: str = ""
+    """Its flags and keywords; among twins they tell which is which."""
+    rank: int = 0
+    """Whose is lower goes before; see ``ours`` of ``match``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class There:
     size: int
     content: Content | None
     """None where the target does not hand it out."""
+    marks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +90,10 @@ def match(
         if said and said.content and mine.content and said.content.tidy == mine.content.tidy:
             pairs[mine.message_id] = said.uid
             del left[said.uid]
+    told = set(pairs)
     pair(lambda mine, found: mine.exact == found.exact)
     pair(lambda mine, found: mine.tidy == found.tidy)
+    _part_twins([mine for mine in ours if mine.message_id not in told], there, pairs)
     if not has_headers:
         return Matched(pairs, 0)
     pair(lambda mine, found: mine.body == found.body)
@@ -108,3 +115,47 @@ def match(
         if is_rewriting:
             pairs[mine.message_id] = nearest[1]
     return Matched(pairs, changed)
+
+
+def _part_twins(ours: Sequence[Ours], there: Sequence[There], pairs: dict[int, int]) -> None:
+    """Change who is who among equal messages, so that as many as can be have their own flags.
+
+    How many are paired stays the same, so that nothing is sent again for it; and who goes before
+    gives a place up only to one of the same rank.
+    """
+    marks = {each.uid: each.marks for each in there}
+    holders: dict[tuple[str, str], list[Ours]] = {}
+
+    def is_well_placed(mine: Ours) -> bool:
+        uid = pairs.get(mine.message_id)
+        return uid is not None and marks[uid] == mine.marks
+
+    def holds(mine: Ours) -> None:
+        uid = pairs.get(mine.message_id)
+        if uid is not None and marks[uid] != mine.marks:
+            holders.setdefault((_exact(mine), marks[uid]), []).append(mine)
+
+    for mine in ours:
+        holds(mine)
+    for mine in ours:
+        if mine.content is None or is_well_placed(mine):
+            continue
+        own = pairs.get(mine.message_id)
+        for holder in holders.get((_exact(mine), mine.marks), []):
+            wanted = pairs[holder.message_id]
+            if mine.lowest_uid > wanted or is_well_placed(holder) or marks[wanted] != mine.marks:
+                continue
+            if own is None and mine.rank == holder.rank:
+                del pairs[holder.message_id]
+            elif own is not None and holder.lowest_uid <= own:
+                pairs[holder.message_id] = own
+            else:
+                continue
+            pairs[mine.message_id] = wanted
+            holders[_exact(mine), mine.marks].remove(holder)
+            holds(holder)
+            break
+
+
+def _exact(mine: Ours) -> str:
+    return mine.content.exact if mine.content is not None else ""

@@ -1,8 +1,9 @@
 """Takes back from a target exactly what this archive's ledger put there, and nobody has changed.
 
-Each message is looked at first: it lies at the UID that the ledger says, its headers, date and
-flags are those that were sent. What was there before us, what somebody has read, flagged, moved
-or changed since, and what is in doubt stays, and is named.
+Each message is looked at first: it lies at the UID that the ledger says; its headers, size, date
+and flags are those that were sent, or, where a server is not exact in these, its content is. What
+was there before us, what somebody has read, flagged, moved or changed since, and what is in doubt
+stays, and is named.
 """
 
 from __future__ import annotations
@@ -145,6 +146,12 @@ def _look(
             else:
                 is_begun = transfer.reply == BEING_REMOVED
                 why = is_as_sent(
-                    archive, transfer, message, there[transfer.uid], house, is_begun=is_begun
+                    archive,
+                    mail_target,
+                    transfer,
+                    message,
+                    there[transfer.uid],
+                    house,
+                    is_begun=is_begun,
                 )
                 yield transfer, message, why

@@ -17,6 +17,7 @@ from importer.outcomes import Outcomes
 from importer.placing import open_folder, place
 from importer.proven import proven
 from importer.refusals import FolderClosedError, FolderGoneError, TargetFullError, says_gone
+from importer.routine import NewConnectionError
 from store.transfers import Transfer, TransferState
 from waystation.errors import (
     ConnectionLostError,
@@ -81,6 +82,7 @@ class Sender:
                 self._job.fail(name, source, error)
                 return
             self._send_span(folder, ids[start : start + _SPAN])
+            self._wait_as_told()
             selected = place(self._job, self._mail_target, folder)
             if isinstance(self._ending, FolderClosedError):
                 self._job.leave(name, source, str(self._ending))
@@ -88,6 +90,13 @@ class Sender:
                 return
             if self._ending is not None:
                 raise self._ending
+
+    def _wait_as_told(self) -> None:
+        """Wait, where the server asked for it, before it is asked anything more."""
+        told = self._ending
+        if told is not None and told.backoff is not None:
+            self._job.obey(told.backoff, str(told))
+            self._ending = NewConnectionError("the wait that the server asked for is over")
 
     def give_up(self, number: int, name: str) -> None:
         """Go on without a message that broke the connection each time; it is not in the target."""
@@ -113,6 +122,10 @@ class Sender:
             if self._in_flight:
                 first = next(iter(self._in_flight.values()))
                 self._job.trouble.blame(first.message.id)
+            if self._ending is not None and self._ending.backoff is not None:
+                # Throttling servers hang up after they have said for how long (MailKit and
+                # imapsync report it of Exchange): the wait counts, not the end of the line.
+                raise self._ending from None
             raise
         finally:
             self._outcomes.record()

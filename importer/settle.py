@@ -28,7 +28,7 @@ from waystation.wire import uid_sets
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from importer.house import HouseRules
     from importer.mime import Likeness
@@ -129,6 +129,7 @@ def settle(
                 message,
                 _lowest(sending[message.id], uidvalidity),
                 _IN_DOUBT if sending[message.id].state is TransferState.SENDING else _SURE,
+                lost=sending[message.id].lost,
             )
             for message in archive.index.some(step)
         )
@@ -171,7 +172,7 @@ def look_through(
     lookup.strike_owned(target_id, mapped.name, uidvalidity)
     for step in _steps(archive.transfers.unsent(target_id, mapped.folder_id)):
         lookup.seek(
-            _sought(archive, message, 0, _IN_DOUBT)
+            _sought(archive, message, 0, _IN_DOUBT, lost=carried(message, selected)[1])
             for message in archive.index.some(step)
             if lookup.has_received(received_of(message.internaldate))
         )
@@ -272,6 +273,7 @@ def _prove(
                 transfer.uidnext_before or 1,
                 _DELETED if is_deleted else _SURE,
                 uid,
+                transfer.lost,
             )
             if (
                 found is not None
@@ -362,11 +364,18 @@ def _match(
                 contents.ours(messages[each.message_id]),
                 each.lowest_uid,
                 each.uid,
+                each.marks,
+                each.rank,
             )
             for each in sought
         ],
         [
-            There(each.uid, each.size, Content(*each.content) if each.content else None)
+            There(
+                each.uid,
+                each.size,
+                Content(*each.content) if each.content else None,
+                each.marks,
+            )
             for each in lookup.found_of(*group)
         ],
         has_headers=group[0] != NO_HEADERS,
@@ -424,7 +433,12 @@ def _lowest(transfer: Transfer, uidvalidity: int) -> int:
 
 
 def _sought(
-    archive: Archive, message: ArchivedMessage, lowest: int, rank: int, uid: int | None = None
+    archive: Archive,
+    message: ArchivedMessage,
+    lowest: int,
+    rank: int,
+    uid: int | None = None,
+    lost: Collection[str] = (),
 ) -> Sought:
     return Sought(
         message.id,
@@ -433,7 +447,13 @@ def _sought(
         lowest,
         rank,
         uid,
+        _marks(message.flags, message.keywords, lost),
     )
+
+
+def _marks(flags: Iterable[str], keywords: Iterable[str], lost: Collection[str] = ()) -> str:
+    """Return flags and keywords as one text, without those that the target does not keep."""
+    return " ".join(sorted(word.lower() for word in (*flags, *keywords) if word not in lost))
 
 
 def _found(described: Described) -> Found:
@@ -442,4 +462,5 @@ def _found(described: Described) -> Found:
         fingerprint(described.header),
         received_of(described.message.internaldate),
         described.size,
+        marks=_marks(described.message.flags, described.message.keywords),
     )

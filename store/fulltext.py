@@ -12,11 +12,13 @@ import json
 import os
 import sqlite3
 import sys
+import tempfile
 from array import array
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from stat import S_ISDIR
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -107,7 +109,32 @@ def place(archive: Archive) -> Path:
 
 
 def cache_directory() -> Path:
-    """Return where this user's programs keep what can be made again."""
+    """Return where the words may lie outside of archives: readable for this user alone.
+
+    That is with what this user's programs keep and can make again; for a user without a home, or
+    with one that cannot be written, with what is temporary.
+
+    Raises:
+        StorageError: neither can be written.
+    """
+    with suppress(RuntimeError):  # no HOME, and a user whom the system does not know
+        usual = _usual_cache()
+        there = next(each for each in (usual, *usual.parents) if os.access(each, os.F_OK))
+        if sys.platform == "win32" or _can_write(there):
+            return usual
+    own = Path(tempfile.gettempdir()) / f"waystation-search-{os.getuid()}"
+    try:
+        with suppress(FileExistsError):
+            own.mkdir(mode=0o700)
+        found = own.lstat()
+    except OSError as error:
+        raise StorageError(own, error) from None
+    if not S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise StorageError(own, "somebody else has made it")
+    return own
+
+
+def _usual_cache() -> Path:
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
         return Path(base or Path.home() / "AppData" / "Local") / "waystation" / "search"

@@ -25,6 +25,8 @@ class Found:
     size: int
     content: tuple[str, str, str] | None = None
     """Its hashes, once they are known."""
+    marks: str = ""
+    """Its flags and keywords, sorted, with blanks between; they part twins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Sought:
     """Who has a lower one chooses first."""
     uid: int | None = None
     """Where it is said to lie."""
+    marks: str = ""
+    """The flags and keywords that it was sent with, as in ``Found``."""
 
 
 class Lookup:
@@ -53,17 +57,20 @@ class Lookup:
     def found(self, messages: Iterable[Found]) -> None:
         """Take in what lies in the target."""
         self._database.execute_many(
-            "INSERT OR REPLACE INTO temp.found (uid, fingerprint, received, size)"
-            " VALUES (?, ?, ?, ?)",
-            ((each.uid, each.fingerprint, each.received, each.size) for each in messages),
+            "INSERT OR REPLACE INTO temp.found (uid, fingerprint, received, size, marks)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (
+                (each.uid, each.fingerprint, each.received, each.size, each.marks)
+                for each in messages
+            ),
         )
 
     def seek(self, messages: Iterable[Sought]) -> None:
         """Take in what is looked for."""
         self._database.execute_many(
             "INSERT OR REPLACE INTO temp.sought"
-            " (message_id, fingerprint, received, lowest_uid, rank, uid)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            " (message_id, fingerprint, received, lowest_uid, rank, uid, marks)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 (
                     each.message_id,
@@ -72,6 +79,7 @@ class Lookup:
                     each.lowest_uid,
                     each.rank,
                     each.uid,
+                    each.marks,
                 )
                 for each in messages
             ),
@@ -194,9 +202,9 @@ class Lookup:
     def sought_of(self, fingerprint: str, received: int | None) -> list[Sought]:
         """Return one group of what is looked for, who chooses first in front."""
         return [
-            Sought(number, fingerprint, received, lowest, rank, uid)
-            for number, lowest, rank, uid in self._database.rows(
-                "SELECT message_id, lowest_uid, rank, uid FROM temp.sought"
+            Sought(number, fingerprint, received, lowest, rank, uid, marks)
+            for number, lowest, rank, uid, marks in self._database.rows(
+                "SELECT message_id, lowest_uid, rank, uid, marks FROM temp.sought"
                 " WHERE fingerprint = ? AND received IS ? ORDER BY rank, lowest_uid, message_id",
                 (fingerprint, received),
             )
@@ -213,12 +221,12 @@ class Lookup:
 
 
 def _found(row: tuple[Any, ...]) -> Found:
-    uid, fingerprint, received, size, *content = row
+    uid, fingerprint, received, size, marks, *content = row
     hashes = (content[0], content[1], content[2]) if content[0] is not None else None
-    return Found(uid, fingerprint, received, size, hashes)
+    return Found(uid, fingerprint, received, size, hashes, marks)
 
 
-_FOUND = "SELECT uid, fingerprint, received, size, exact, tidy, body FROM temp.found "
+_FOUND = "SELECT uid, fingerprint, received, size, marks, exact, tidy, body FROM temp.found "
 
 _TABLES = (
     "DROP TABLE IF EXISTS temp.found",
@@ -229,6 +237,7 @@ _TABLES = (
         fingerprint TEXT NOT NULL,
         received INTEGER,
         size INTEGER NOT NULL,
+        marks TEXT NOT NULL,
         was_asked INTEGER NOT NULL DEFAULT 0,
         exact TEXT,
         tidy TEXT,
@@ -243,6 +252,7 @@ _TABLES = (
         lowest_uid INTEGER NOT NULL,
         rank INTEGER NOT NULL,
         uid INTEGER,
+        marks TEXT NOT NULL,
         was_tried INTEGER NOT NULL DEFAULT 0
     )
     """,

@@ -61,6 +61,7 @@ _EXCHANGE_CAN = frozenset(
     | {"SASL-IR", "LITERAL+"}
 )
 _SHUT = re.compile(r"authenticated but not connected", re.IGNORECASE)
+_HEAD = re.compile(rb"(\*|\S+)( (?:\d+ )?)([A-Za-z]+)( ?)")
 _PERMANENT_CODE = re.compile(rb"\[PERMANENTFLAGS \(([^)]*)\)\]", re.IGNORECASE)
 
 
@@ -102,7 +103,7 @@ class _Imaplib(imaplib.IMAP4):
         return self._stream.read(size)
 
     def readline(self) -> bytes:
-        return self._stream.readline()
+        return _as_imaplib_reads(self._stream.readline())
 
     def send(self, data: bytes) -> None:  # type: ignore[override]
         self._stream.send(data)
@@ -447,6 +448,20 @@ class ImapSession(Session):
             if _SHUT.search(error.reply):
                 raise not_connected(self._token, self.account.user, error.reply) from None
             raise
+
+
+def _as_imaplib_reads(line: bytes) -> bytes:
+    """Return an answer whose first word is in upper case, with a blank after a status.
+
+    Case means nothing there (RFC 9051 section 9), and some servers leave out the words after a
+    status with the blank before them; imaplib takes neither.
+    """
+    match = _HEAD.match(line)
+    if match is None:
+        return line
+    begin, between, word, _ = match.groups()
+    after = b" " if begin != b"*" else match[4]
+    return begin + between + word.upper() + after + line[match.end() :]
 
 
 def _can_be_named(wire_name: bytes) -> bool:

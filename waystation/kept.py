@@ -103,8 +103,18 @@ class Store:
 
 
 def store_file(environment: Mapping[str, str] = os.environ, name: str = "tokens.json") -> Path:
-    """Return where a user's data are kept on this platform, for our tokens."""
-    home = Path.home()
+    """Return where a user's data are kept on this platform, for our tokens.
+
+    Raises:
+        SignInError: this user has no home.
+    """
+    try:
+        home = Path.home()
+    except RuntimeError:
+        raise SignInError(
+            "there is no place for sign-ins: this user has no home directory.",
+            ("Set HOME to a directory that only this user can read",),
+        ) from None
     if sys.platform == "win32":
         base = Path(environment.get("LOCALAPPDATA") or home / "AppData" / "Local")
     elif sys.platform == "darwin":

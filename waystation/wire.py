@@ -53,7 +53,8 @@ _COMMON_FLAGS = re.compile(
     rb"\* \d+ FETCH \(UID ([1-9]\d{0,8}) FLAGS \(([^()]*)\)(?: MODSEQ \(\d+\))?\)\r\n"
 )
 _ENDS_IN_LITERAL = re.compile(rb"~?\{(\d{1,20})\+?\}\r?\n\Z")
-_BEFORE_BODY = re.compile(rb"(?:BODY\[\]|RFC822) \Z", re.IGNORECASE)
+_BEFORE_BODY = re.compile(rb"(?:BODY\[\](?:<0>)?|RFC822) \Z", re.IGNORECASE)
+_BODY = (b"BODY[]", b"RFC822", b"BODY[]<0>")
 _IS_TEXT = re.compile(rb"(?:\* )?(?:OK|NO|BAD|BYE|PREAUTH)\b|\+|\S+ (?:OK|NO|BAD)\b", re.IGNORECASE)
 _UNTAGGED = re.compile(rb"\* (?:(\d{1,20}) )?([A-Za-z][A-Za-z0-9._/-]*)(?: |\r?\n)")
 _TAGGED = re.compile(rb"(\S+) (OK|NO|BAD)(?: (.*))?\r?\n", re.IGNORECASE | re.DOTALL)
@@ -665,7 +666,8 @@ def _fetched(tokens: list[Token], begin: Callable[[int], B] | None = None) -> Fe
         *_flags(b" ".join(word for word in words if isinstance(word, bytes))),
         parse_date(date if isinstance(date, bytes) else None),
     )
-    body = values.get(b"BODY[]", values.get(b"RFC822"))
+    # A part is never asked for: what is said to begin at the first octet is the whole.
+    body = next((values[name] for name in _BODY if name in values), None)
     if isinstance(body, bytes):
         return Fetched(message, _in_memory(body, begin))
     # Every body in an answer was made by ``begin``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,6 @@ from tests.fakes.imap_server import Delay
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import ExitStack
-    from pathlib import Path
 
     from tests.cli.conftest import CommandLine
 
@@ -285,3 +285,25 @@ def test_a_full_disk_does_not_take_the_result_of_a_verification_away(
     assert "This verification is not recorded: " in verified.err
     assert "found: 3,000 not archived" in verified.err
     assert waystation("status", archive).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("export", "new", "--from", "gmail:a@gmail.com"), "no password"),
+        (("login", "office365:a@b.example", "--client-id", "x", "--device-code"), "no home"),
+    ],
+)
+def test_a_user_without_a_home_gets_a_sentence(
+    waystation: CommandLine, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], told: str
+) -> None:
+    def nobody_knows() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    # As with an unknown user id in a container; HOME alone does not make it so.
+    monkeypatch.setattr(Path, "home", nobody_knows)
+
+    result = waystation(*words)
+
+    assert result.code == 12
+    assert told in result.one_error

@@ -176,6 +176,26 @@ def test_an_answer_that_is_no_imap(waystation: CommandLine, old: Server, archive
     assert "\x1b" not in result.err
 
 
+@pytest.mark.parametrize(
+    ("greeting", "capability"),
+    [
+        (b"* ok ready\r\n", b"* capability imap4rev1 uidplus\r\n%TAG% ok\r\n"),
+        (b"* OK\r\n", b"* CAPABILITY IMAP4rev1 UIDPLUS\r\n%TAG% OK\r\n"),
+    ],
+    ids=["words in lower case", "no words after a status"],
+)
+def test_a_server_with_terse_answers_is_an_imap_server(
+    waystation: CommandLine, old: Server, archive: Path, greeting: bytes, capability: bytes
+) -> None:
+    old.script.greeting = greeting
+    old.script.on("CAPABILITY", Raw(capability))
+    old.script.on("LOGOUT", Raw(b"* bye\r\n%TAG% ok\r\n"))
+
+    result = waystation("export", archive, *old.source)
+
+    assert result.code == 0
+
+
 @pytest.mark.usefixtures("no_pause")
 def test_a_message_of_ten_gigabytes_is_left_out_and_named(
     waystation: CommandLine, old: Server, archive: Path

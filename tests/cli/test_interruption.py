@@ -106,3 +106,21 @@ def test_an_output_that_takes_nothing_is_named(exported: Path) -> None:
 
     assert done.returncode == 1
     assert done.stderr == b"waystation: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_an_output_that_is_closed_ends_no_command(exported: Path, closed: str) -> None:
+    done = subprocess.run(
+        [
+            "/bin/sh",
+            "-c",
+            f'"$0" -m waystation status "$1" --json {closed}',
+            sys.executable,
+            exported,
+        ],
+        capture_output=True,
+        check=False,
+    )
+
+    assert done.returncode == 0
+    assert done.stderr == b""

@@ -522,6 +522,22 @@ def test_a_throttled_fetch_is_tried_again_after_a_pause(
     assert export.heard.waits == [1.0]
 
 
+def test_a_named_backoff_is_waited_for_however_often_and_no_other_folder_is_asked_meanwhile(
+    server: ImapServer, alice: FakeUser, inbox: FakeFolder, stage: Callable[[ImapServer], Stage]
+) -> None:
+    alice.create("Zoo").append(mail())
+    throttled = b"NO Request is throttled. Suggested Backoff Time: 7000 milliseconds"
+    server.script.on("FETCH", Answer(throttled), containing=b"BODY.PEEK[]", times=4)
+    export = stage(server)
+
+    result = export.run()
+
+    assert (result.new, result.alarms, result.is_complete) == (6, 0, True)
+    assert export.heard.waits.count(7.0) == 4
+    opened = [line for line in server.requests("EXAMINE") if b"Zoo" in line]
+    assert len(opened) == 1
+
+
 def test_a_folder_that_is_refused_again_and_again_does_not_stop_the_others(
     server: ImapServer, alice: FakeUser, inbox: FakeFolder, stage: Callable[[ImapServer], Stage]
 ) -> None:

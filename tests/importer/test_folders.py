@@ -273,6 +273,17 @@ def test_the_prefix_of_the_target_comes_before_everything_but_inbox() -> None:
     assert reasons(found)["Work"] == ('the target wants its folders below "INBOX"',)
 
 
+def test_a_folder_that_is_the_prefix_goes_below_it_and_never_into_inbox() -> None:
+    there = target("My Mail", prefix="My Mail")
+    found = map_folders(source("INBOX", "My Mail", "My Mail/a"), there, source_prefix=("My Mail",))
+
+    assert names(found) == {
+        "INBOX": "INBOX",
+        "My Mail": "My Mail/My Mail",
+        "My Mail/a": "My Mail/a",
+    }
+
+
 def test_equal_prefixes_change_nothing() -> None:
     there = target(delimiter=".", prefix="INBOX")
     found = map_folders(source("INBOX", "INBOX/a"), there, source_prefix=("INBOX",))

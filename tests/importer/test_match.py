@@ -68,6 +68,64 @@ def test_of_equal_copies_each_keeps_the_uid_it_is_said_to_have() -> None:
     assert compare(ours, [There(7, 5, A), There(8, 5, A)]).pairs == {1: 8, 2: 7}
 
 
+def test_twins_are_told_apart_by_their_flags() -> None:
+    ours = [Ours(1, 5, A, marks="\\Seen"), Ours(2, 5, A), Ours(3, 5, A, marks="\\Flagged")]
+    there = [There(7, 5, A), There(8, 5, A, "\\Flagged"), There(9, 5, A, "\\Seen")]
+
+    assert compare(ours, there).pairs == {1: 9, 2: 7, 3: 8}
+
+
+def test_flags_never_cost_a_twin_its_place() -> None:
+    ours = [Ours(1, 5, A, 5, marks="\\Seen"), Ours(2, 5, A, 8)]
+    there = [There(6, 5, A), There(8, 5, A, "\\Seen")]
+
+    assert compare(ours, there).pairs == {1: 6, 2: 8}
+
+
+def test_of_twins_in_doubt_the_one_with_the_flags_has_arrived() -> None:
+    ours = [Ours(1, 5, A, rank=1), Ours(2, 5, A, marks="\\seen", rank=1)]
+
+    assert compare(ours, [There(7, 5, A, "\\seen")]).pairs == {2: 7}
+
+
+def test_what_was_taken_goes_before_what_has_the_flags() -> None:
+    ours = [Ours(1, 5, A), Ours(2, 5, A, marks="\\seen", rank=1)]
+
+    assert compare(ours, [There(7, 5, A, "\\seen")]).pairs == {1: 7}
+
+
+def test_a_place_that_was_told_is_not_given_away_for_flags() -> None:
+    ours = [Ours(1, 5, A, uid=8), Ours(2, 5, A, marks="\\Seen")]
+    there = [There(7, 5, A), There(8, 5, A, "\\Seen")]
+
+    assert compare(ours, there).pairs == {1: 8, 2: 7}
+
+
+flag_words = st.sampled_from(["", "\\Seen", "\\Flagged"])
+
+
+@given(
+    st.lists(st.tuples(flag_words, st.integers(0, 8))),
+    st.lists(flag_words, max_size=8),
+)
+def test_with_flags_as_many_twins_are_found_as_without(
+    mine: list[tuple[str, int]], theirs: list[str]
+) -> None:
+    plain = [Ours(n, 5, A, lowest) for n, (_, lowest) in enumerate(mine)]
+    flagged = [Ours(n, 5, A, lowest, marks=f) for n, (f, lowest) in enumerate(mine)]
+    there = [There(uid, 5, A, f) for uid, f in enumerate(theirs, 1)]
+    without = compare(plain, there).pairs
+
+    pairs = compare(flagged, there).pairs
+
+    assert sorted(pairs.values()) == sorted(without.values())
+    assert all(mine[number][1] <= uid for number, uid in pairs.items())
+    own = dict(enumerate(theirs, 1))
+    assert sum(own[u] == mine[n][0] for n, u in pairs.items()) >= sum(
+        own[u] == mine[n][0] for n, u in without.items()
+    )
+
+
 def test_what_cannot_be_read_is_nobody() -> None:
     assert compare([Ours(1, 5, None)], [There(7, 5, A)]).pairs == {}
     assert compare([Ours(1, 5, A)], [There(7, 5, None)]).pairs == {}

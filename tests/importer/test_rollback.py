@@ -85,6 +85,21 @@ def test_what_somebody_has_touched_since_stays_and_is_named(
     ]
 
 
+def test_a_message_with_another_text_under_the_same_headers_stays(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    mail_archive.add(mail(1))
+    mail_archive.replay(target.connect)
+    target.user.folder("INBOX").messages[0].body += b"added later\r\n"
+
+    result = roll_back(mail_archive, target.connect)
+
+    assert (result.removed, result.changed) == (0, 1)
+    assert [text for _, _, text in mail_archive.listener.problems] == [
+        "stays: its content is another one"
+    ]
+
+
 def test_what_is_gone_already_is_noted_and_no_loss(
     mail_archive: Mail, target: MemoryServer
 ) -> None:

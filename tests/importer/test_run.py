@@ -17,6 +17,7 @@ from tests.fakes.memory_target import Crash, MemoryServer
 from tests.importer.support import NOON, Mail, connector, mail, server
 from waystation.errors import ConnectionLostError, RefusedError
 from waystation.model import SpecialUse
+from waystation.retry import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -1234,6 +1235,69 @@ def test_over_the_wire_an_append_without_an_answer_is_settled(
     assert held == mail_archive.expected()
     assert result.is_complete
     assert mail_archive.states() == {"appended": 9}
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["stays", "hangs up"])
+@pytest.mark.parametrize("literal", ["LITERAL+", None])
+def test_a_target_that_names_its_backoff_is_asked_nothing_until_it_is_over(
+    mail_archive: Mail, literal: str | None, ends: bool
+) -> None:
+    fill(mail_archive)
+    throttled = b"NO Request is throttled. Suggested Backoff Time: 9000 milliseconds"
+    asked: list[bytes] = []
+    slept: list[float] = []
+    with server(literal_plus=literal, uidplus=False) as running:
+        if ends:
+            bye = b"%TAG% " + throttled + b"\r\n* BYE Connection closed. 14\r\n"
+            running.script.on("APPEND", Raw(bye), first=3, times=1)
+            running.script.on("APPEND", Cut(), first=3, times=1)
+        else:
+            running.script.on("APPEND", Answer(throttled), first=3, times=1)
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            asked.append(running.requests()[-1])
+
+        patience = Patience(mail_archive.listener, sleep=sleep)
+        result = mail_archive.replay(connector(running.port), patience)
+
+        held = {f.name: Counter(f.bodies) for f in running.mailboxes["bob"].folders if f.messages}
+    assert held == mail_archive.expected()
+    assert (result.throttled, result.seconds_throttled) == (1, 9)
+    assert slept[0] >= 9
+    assert asked[0].startswith(b"APPEND ")
+
+
+def test_of_twins_in_flight_the_one_that_did_not_arrive_is_sent_again(
+    mail_archive: Mail,
+) -> None:
+    mail_archive.add(mail(1), flags=("\\Flagged",))
+    mail_archive.add(mail(1), flags=("\\Seen",), keywords=("todo",))
+    mail_archive.add(mail(1), flags=("\\Seen",))
+    with server(literal_plus="LITERAL+") as running:
+        running.script.on("APPEND", Cut(after=True), first=1, times=1)
+
+        mail_archive.replay(connector(running.port))
+
+        held = [m.flags for f in running.mailboxes["bob"].folders for m in f.messages]
+    assert Counter(frozenset(each - {"\\Recent"}) for each in held) == Counter(
+        [frozenset({"\\Flagged"}), frozenset({"\\Seen", "todo"}), frozenset({"\\Seen"})]
+    )
+
+
+def test_twins_of_which_no_uid_is_told_keep_their_own_flags_in_the_ledger(
+    mail_archive: Mail,
+) -> None:
+    flags = [("\\Flagged",), ("\\Seen",), (), ("\\Answered", "\\Seen")]
+    twins = [mail_archive.add(mail(1), flags=each) for each in flags]
+    with server(uidplus=False) as running:
+        mail_archive.replay(connector(running.port))
+        held = {m.uid: m.flags for f in running.mailboxes["bob"].folders for m in f.messages}
+
+    for twin in twins:
+        transfer = mail_archive.archive.transfers.of(twin.id, mail_archive.target.id)
+        assert transfer is not None
+        assert set(held[transfer.uid or 0]) - {"\\Recent"} == set(twin.flags)
 
 
 def test_with_literal_plus_messages_stream_and_without_each_waits_for_consent() -> None:

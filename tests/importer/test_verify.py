@@ -112,6 +112,21 @@ def test_what_the_target_could_not_keep_is_no_difference(
     assert Verified(mail_archive, target).findings == []
 
 
+def test_a_mark_that_cannot_be_set_and_is_there_already_is_no_difference(
+    mail_archive: Mail, target: MemoryServer
+) -> None:
+    inbox = target.user.folder("INBOX")
+    inbox.append(mail(1), ["\\Deleted"], NOON)
+    inbox.permanent_flags = ("\\Seen",)
+    mail_archive.add(mail(1), flags=("\\Deleted",))
+    mail_archive.replay(target.connect)
+
+    found = Verified(mail_archive, target)
+
+    assert mail_archive.states() == {"already_there": 1}
+    assert found.findings == []
+
+
 def test_another_date_header_and_content_are_named(
     mail_archive: Mail, target: MemoryServer, messages: list[ArchivedMessage]
 ) -> None:

@@ -434,6 +434,42 @@ def test_where_the_archive_cannot_be_written_the_words_lie_in_the_users_cache(
     assert again.messages == 0
 
 
+@pytest.fixture
+def no_cache(tmp_path: Path, read_only: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the directory for what is temporary, where the user's cache cannot be written."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(read_only / "cache"))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    return temporary
+
+
+def test_without_a_cache_of_the_user_the_words_lie_with_what_is_temporary(
+    tmp_path: Path, read_only: Path, no_cache: Path
+) -> None:
+    sample(tmp_path / "writable" / "archive").close()
+
+    with Archive.read(read_only / "archive") as archive:
+        done = fulltext.update(archive, SILENT)
+
+    assert done.path.is_relative_to(no_cache)
+    assert done.path.parent.stat().st_mode & 0o077 == 0
+    assert found(read_only / "archive", "engine") == [6, 1, 4]
+
+
+def test_a_directory_that_others_can_read_is_not_used_for_words(
+    tmp_path: Path, read_only: Path, no_cache: Path
+) -> None:
+    sample(tmp_path / "writable" / "archive").close()
+    (no_cache / f"waystation-search-{os.getuid()}").mkdir(mode=0o755)
+
+    with (
+        Archive.read(read_only / "archive") as archive,
+        pytest.raises(StorageError, match="somebody else"),
+    ):
+        fulltext.update(archive, SILENT)
+
+
 def test_complete_words_on_a_read_only_medium_are_used_as_they_are(
     tmp_path: Path, read_only: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,8 @@ def server() -> Iterator[Server]:
         b"* 1 FETCH (BODY[] {5}\r\nhello UID 7 FLAGS (\\Seen todo) " + DATE + b")",
         b"* 1 FETCH (BODY[] ~{5}\r\nhello " + DATE + b" FLAGS (todo \\SEEN) UID 7)",
         b"* 1 fetch (uid 7 flags (\\seen todo) " + DATE + b' body[] "hello")',
+        b"* 1 FETCH (UID 7 FLAGS (\\Seen todo) " + DATE + b" BODY[]<0> {5}\r\nhello)",
+        b"* 1 FETCH (UID 7 FLAGS (\\Seen todo) " + DATE + b' BODY[]<0> "hello")',
         b"* 1 FETCH (RFC822 {5}\r\nhello UID 7 FLAGS (\\Seen todo) " + DATE + b")",
         b"* 1 FETCH (UID 7 MODSEQ (12) X-NEW ((a (b)) {2}\r\n)) c) FLAGS (todo \\Seen \\Recent) "
         + DATE

@@ -105,7 +105,7 @@ def _from_keyring(key: str) -> str | None:
 
     try:
         return keyring.get_password(SERVICE, key)
-    except KeyringError:
+    except (KeyringError, RuntimeError):  # the latter where this user has no home directory
         return None
 
 
