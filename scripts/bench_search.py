@@ -73,7 +73,8 @@ def fill(path: Path, count: int) -> int:
             draft = maildir.draft(len(body))
             draft.write(memoryview(body))
             remote = RemoteMessage(number + 1, flags, (), date.replace(microsecond=0))
-            batch.add(folder, maildir, 1, remote, draft, draft.finish(remote.internaldate))
+            draft.finish(remote.internaldate)
+            batch.add(folder, maildir, 1, remote, draft)
             if number % 500 == 499:
                 batch.commit()
         batch.commit()
