@@ -37,7 +37,6 @@ def register(app: typer.Typer) -> None:
     app.command(
         "extract",
         epilog=_EXAMPLES,
-        short_help="Write messages out as mbox, .eml files or a Maildir.",
         cls=QueryCommand,
     )(_extract)
 

@@ -69,7 +69,6 @@ def register(app: typer.Typer) -> None:
     app.command(
         "search",
         epilog=_EXAMPLES,
-        short_help="Find messages by words, people, dates and more.",
         cls=QueryCommand,
     )(_search)
 
