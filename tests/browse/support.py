@@ -17,6 +17,7 @@ from store.archive import Archive
 from tests.store.filling import create, put, remote, settle
 from waystation.browse.gate import Gate
 from waystation.browse.pages import Pages
+from waystation.browse.words import Builder
 from waystation.model import SpecialUse
 
 if TYPE_CHECKING:
@@ -173,9 +174,9 @@ def number_of(path: Path, uid: int) -> int:
         return message.id
 
 
-def client_of(path: Path) -> Client:
+def client_of(path: Path, words: Builder | None = None) -> Client:
     """Return what asks for pages without a network; every path begins with ``/token``."""
-    gate = Gate("token", Pages(path).answer)
+    gate = Gate("token", Pages(path, words or Builder(path)).answer)
     gate.hosts = frozenset(("localhost",))
     return Client(gate)
 
@@ -183,7 +184,7 @@ def client_of(path: Path) -> Client:
 @contextmanager
 def serving(path: Path) -> Iterator[str]:
     """Serve an archive from this process; gives the address."""
-    gate = Gate("token", Pages(path).answer)
+    gate = Gate("token", Pages(path, Builder(path)).answer)
     with _listening(gate) as port:
         gate.hosts = frozenset((f"127.0.0.1:{port}",))
         yield f"http://127.0.0.1:{port}/token/"

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import html
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from store.archive import Archive
-from store.fulltext import update
+from store.fulltext import is_current, update
+from store.fulltext import place as fulltext_place
 from store.listing import in_folder
+from store.lock import Lock
 from tests.browse.support import FILE, PNG, client_of, number_of, shelf
 from tests.store.filling import add, create, mail, put, remote
 from waystation.browse.mail import harmless
+from waystation.browse.words import Builder
 from waystation.progress import Silent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from werkzeug.test import Client
@@ -157,22 +162,87 @@ def test_any_query_is_answered(client: Client, query: str) -> None:
     assert client.get("/token/search", query_string={"q": query}).status_code == 200
 
 
-def test_a_search_takes_the_words_where_they_are_built(tmp_path: Path) -> None:
+@contextmanager
+def _building_by_another(place: Path) -> Iterator[None]:
+    lock = Lock(place / "search.lock")
+    lock.take("search")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def test_a_search_takes_the_words_as_soon_as_they_are_built(tmp_path: Path) -> None:
     place = shelf(tmp_path / "built")
-    pages = client_of(place)
-    before = pages.get("/token/search?q=liegt").text
-    rows = pages.get("/token/search?q=subject:bericht").text
-    with Archive.read(place) as archive:
-        update(archive, Silent())
+    words = Builder(place)
+    pages = client_of(place, words)
+    with _building_by_another(place):
+        words.start()
+        words.join()
+        before = pages.get("/token/search?q=Bericht").text
+        asked = pages.get("/token/search?q=has:attachment").text
+        words.join()
+    pages.get("/token/search?q=liegt")
+    words.join()
     after = pages.get("/token/search?q=liegt").text
 
-    assert "waystation search" in before
-    assert "Nothing matches." in before
-    assert "Nothing matches." in rows
+    assert "Another process is building the search index." in before
+    assert "subject, sender and recipients only" in before
+    assert "Bericht für März" in before
+    assert "Only with it can this be answered." in asked
+    assert "Nothing matches" not in asked
     assert "Bericht für März" in after
-    assert "waystation search" not in after
+    assert "search index" not in after
+    assert "Bericht für März" in pages.get("/token/search?q=has:attachment").text
     assert "Bericht für März" in pages.get("/token/search?q=from:asa+before:2025").text
     assert "makes no sense" in pages.get('/token/search?q="open').text
+
+
+def test_what_was_archived_after_the_pages_were_opened_is_found_soon(tmp_path: Path) -> None:
+    place = shelf(tmp_path / "grows")
+    words = Builder(place)
+    pages = client_of(place, words)
+    words.start()
+    words.join()
+    with Archive.write(place, "test") as archive:
+        inbox = archive.index.folder("INBOX")
+        assert inbox is not None
+        batch = archive.batch()
+        put(archive, batch, inbox, remote(99), b"Subject: late\r\n\r\nan afterthought\r\n")
+        batch.commit()
+    first = pages.get("/token/search?q=afterthought").text
+    words.join()
+
+    assert "not found by its words" in first
+    assert ">late<" in pages.get("/token/search?q=afterthought").text
+
+
+def test_where_no_words_can_be_built_the_page_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = shelf(tmp_path / "full")
+    (place / "search.sqlite").mkdir()  # what no index can be written to
+    words = Builder(place)
+    pages = client_of(place, words)
+    words.start()
+    words.join()
+
+    shown = pages.get("/token/search?q=has:attachment").text
+
+    assert "The search index cannot be built: " in shown
+    assert pages.get("/token/").status_code == 200
+
+
+def test_the_end_of_the_pages_ends_the_building(tmp_path: Path) -> None:
+    place = shelf(tmp_path / "ended")
+    words = Builder(place)
+    words.stop()
+    words.start()
+    words.join()
+
+    assert words.lack.startswith("The search index is being built")
+    with Archive.read(place) as archive:
+        assert not is_current(archive, fulltext_place(archive))
 
 
 def test_pages_of_what_was_found_tell_each_message_once(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
-"""What a search on the pages finds: by the words that ``waystation search`` has built.
+"""What a search on the pages finds: by the words of the messages, where they are built.
 
-The pages only read, so they build none. Where there are none yet, subject, sender and recipients
-are looked at, row by row.
+Where they are not yet, plain words are looked for in subject, sender and recipients, row by row,
+and the page says so.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,11 +19,10 @@ from store.search import NoWordsError, opened
 if TYPE_CHECKING:
     from store.archive import Archive
 
-_NOT_BUILT = (
-    "Looks into subject, sender and recipients only: 'waystation search' has not built its index"
-    " of this archive yet."
-)
-_NOT_CURRENT = "What was archived since the last 'waystation search' is not found by its words yet."
+_LESS = "Until it stands, words are looked for in subject, sender and recipients only."
+_NOTHING = "Only with it can this be answered."
+_LATER = "What is not in it yet is not found by its words."
+_OPERATOR = re.compile(r"[:()*]|(?:^|\s)(?:-|OR\b)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,20 @@ class Found:
     messages: list[Listed]
     note: str = ""
     """What a person should know of it: a query that makes no sense, what was not looked at."""
+    is_answer: bool = True
+    """Whether nothing else matches, as far as the note goes."""
+    lacks_words: bool = False
 
 
-def find(archive: Archive, query: str, limit: int, before: str | None) -> Found:
-    """Return the messages that match, those after the cursor ``before``."""
+def find(archive: Archive, query: str, limit: int, before: str | None, lack: str) -> Found:
+    """Return the messages that match, those after the cursor ``before``.
+
+    ``lack`` says in a sentence why not all words are there, should they not be.
+    """
     try:
         parsed = parse(query, datetime.now(UTC))
     except QueryError as error:
-        return Found([], str(error))
+        return Found([], str(error), is_answer=False)
     with opened(archive) as search:
         try:
             messages = [
@@ -47,7 +53,12 @@ def find(archive: Archive, query: str, limit: int, before: str | None) -> Found:
                 for hit in search.hits(parsed, limit=limit, before=before)
             ]
         except NoWordsError:
+            if _OPERATOR.search(query):
+                return Found([], f"{lack} {_NOTHING}", is_answer=False, lacks_words=True)
             words = query.replace('"', " ").split()
-            return Found(with_words(archive, words, limit, before), _NOT_BUILT)
+            messages = with_words(archive, words, limit, before)
+            return Found(messages, f"{lack} {_LESS}", lacks_words=True)
         is_current = not search.has_words or fulltext.is_current(archive, fulltext.place(archive))
-    return Found(messages, "" if is_current else _NOT_CURRENT)
+    if is_current:
+        return Found(messages)
+    return Found(messages, f"{lack} {_LATER}", lacks_words=True)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from store.index import ArchivedMessage
     from store.reading import Piece, Reading
+    from waystation.browse.words import Builder
 
 _log = logging.getLogger(__name__)
 
@@ -72,8 +73,9 @@ class WrongPageError(Exception):
 class Pages:
     """Answers requests that were let in, for one archive."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, words: Builder) -> None:
         self._path = path
+        self._words = words
         self._templates = Environment(
             loader=PackageLoader("waystation.browse"),
             autoescape=True,
@@ -151,13 +153,16 @@ class Pages:
         query = request.args.get("q", "").strip()[:1000]
         before = request.args.get("before")
         with Archive.read(self._path) as archive:
-            found = find(archive, query, _PAGE + 1, before)
+            found = find(archive, query, _PAGE + 1, before, self._words.lack)
+            if found.lacks_words:
+                self._words.start()  # what another run has archived since the pages were opened
             messages = found.messages
             return self._page(
                 request,
                 "search.html",
                 query=query,
                 note=found.note,
+                is_answer=found.is_answer,
                 messages=messages[:_PAGE],
                 after=messages[_PAGE - 1].cursor if len(messages) > _PAGE else None,
                 is_first=before is None,

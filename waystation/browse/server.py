@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from waystation.browse.gate import Gate, new_token
 from waystation.browse.pages import Pages
+from waystation.browse.words import Builder
 from waystation.errors import WaystationError, plain
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class CannotListenError(WaystationError):
 def serve(archive: Path, port: int, ready: Callable[[str], None]) -> None:
     """Show an archive until Ctrl-C; ``ready`` gets the address, once it answers.
 
+    What the search needs is built meanwhile.
+
     Port 0 stands for any that is free.
 
     Raises:
@@ -39,7 +42,8 @@ def serve(archive: Path, port: int, ready: Callable[[str], None]) -> None:
     """
     from waitress.server import create_server
 
-    gate = Gate(new_token(), Pages(archive).answer)
+    words = Builder(archive)
+    gate = Gate(new_token(), Pages(archive, words).answer)
     logging.getLogger("waitress").setLevel(logging.CRITICAL)
     try:
         listening = socket.create_server((_HOST, port))
@@ -59,6 +63,8 @@ def serve(archive: Path, port: int, ready: Callable[[str], None]) -> None:
         )
         try:
             ready(f"http://{place}/{gate.token}/")
+            words.start()
             server.run()
         finally:
+            words.stop()
             server.close()
