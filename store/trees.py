@@ -97,7 +97,9 @@ def transfers_tree(target_id: int, key: str = "") -> Tree:
         "transfers",
         "message_id",
         _TRANSFER_COLUMNS,
-        f"target_id = {int(target_id)}",
+        # With a plus, so that the rows are found by their numbers: an index begins with target_id,
+        # and all rows of the target would be read for each block.
+        f"+target_id = {int(target_id)}",
     )
 
 
