@@ -11,8 +11,9 @@ from array import array
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from store.tallies import message_tallies
 from store.trees import Marks
 from waystation.errors import IndexDamagedError
 from waystation.model import FolderState, SpecialUse
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
 
     from store.database import Database
     from store.headers import Headers
+    from store.tallies import MessageState, Tallies
     from waystation.model import DateFrom
-
-MessageState = Literal["archived", "skipped", "failed"]
 
 _PAGE = 1000
 
@@ -299,6 +299,9 @@ class Index:
 
     def archived_present(self, folder_id: int, uidvalidity: int) -> int:
         """Return how many of these are archived."""
+        # Of a folder whose messages have all vanished, no row is read.
+        if not self.present(folder_id, uidvalidity):
+            return 0
         return self._number(
             "SELECT count(*) FROM messages WHERE folder_id = ? AND uidvalidity = ?"
             " AND last_seen IS NULL AND state = 'archived'",
@@ -655,15 +658,15 @@ class Index:
 
     def has_other_uidvalidity(self, folder_id: int, uidvalidity: int) -> bool:
         """Whether messages from before the folder was renumbered may still be found in it."""
-        # Two ranges of an index: ``!=`` would read every row of the folder.
-        return bool(
-            self._database.row(
-                "SELECT 1 WHERE EXISTS (SELECT 1 FROM messages WHERE folder_id = ?1"
-                " AND uidvalidity < ?2 AND last_seen IS NULL) OR EXISTS (SELECT 1 FROM messages"
-                " WHERE folder_id = ?1 AND uidvalidity > ?2 AND last_seen IS NULL)",
-                (folder_id, uidvalidity),
-            )
+        # Counts that indexes answer, in two ranges: conditions on ``!=`` or last_seen would read
+        # every row of the folder.
+        others = (
+            "(SELECT count(*) FROM messages WHERE folder_id = ?1 AND uidvalidity {0} ?2)"
+            " - (SELECT count(*) FROM messages WHERE folder_id = ?1 AND uidvalidity {0} ?2"
+            " AND last_seen IS NOT NULL)"
         )
+        sql = f"SELECT {others.format('<')} + {others.format('>')}"
+        return self._number(sql, (folder_id, uidvalidity)) > 0
 
     def renumber(self, message_id: int, uidvalidity: int, uid: int) -> None:
         """Record that the source now names a message by another UIDVALIDITY and UID."""
@@ -832,16 +835,32 @@ class Index:
         )
         return found[0] if found else None
 
-    def totals(self) -> list[tuple[str, MessageState, str | None, bool, int, int]]:
-        """Return folder, state, reason, whether vanished, messages and octets, grouped so."""
-        return [
-            (name, state, reason, bool(vanished), count, octets or 0)
-            for name, state, reason, vanished, count, octets in self._database.rows(
-                "SELECT f.name, m.state, CASE m.state WHEN 'archived' THEN NULL ELSE m.reason END,"
-                " m.last_seen IS NOT NULL, count(*), sum(m.size)"
-                " FROM messages AS m JOIN folders AS f ON f.id = m.folder_id GROUP BY 1, 2, 3, 4"
-            )
-        ]
+    def totals(
+        self, counted: Tallies | None = None, *, anew: bool = False
+    ) -> list[tuple[str, MessageState, str | None, bool, int, int]]:
+        """Return folder, state, reason, whether vanished, messages and octets, grouped so.
+
+        Args:
+            counted: tallies that somebody has asked for already.
+            anew: every row is counted, whatever was counted when it was sealed.
+        """
+        tallies = counted.messages if counted else message_tallies(self._database, anew=anew)
+        names = {folder.id: folder.name for folder in self.folders()}
+        return sorted(
+            (
+                (
+                    names[each.folder_id],
+                    each.state,
+                    each.reason,
+                    each.has_vanished,
+                    each.messages,
+                    each.octets,
+                )
+                for each in tallies
+                if each.folder_id in names
+            ),
+            key=lambda each: (each[0], each[1], each[2] or "", each[3]),
+        )
 
     # Runs
 

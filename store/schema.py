@@ -81,6 +81,15 @@ def views(db: Database) -> None:
         db.conn.execute(statement)
 
 
+@migrations()
+def tallies(db: Database) -> None:
+    """Totals without a look at every row: counts by block, and indexes of what is rare."""
+    # Filled by the next seal: so an old archive is not slower to open.
+    db.conn.execute(TALLIES)
+    db.conn.execute(MESSAGES_NOT_ARCHIVED)
+    db.conn.execute(TRANSFERS_IN_DOUBT)
+
+
 FOLDERS = """
 CREATE TABLE folders (
     id INTEGER PRIMARY KEY,
@@ -140,6 +149,11 @@ CREATE INDEX skipped_messages ON messages (folder_id, uidvalidity, reason)
 VANISHED_MESSAGES = """
 CREATE INDEX vanished_messages ON messages (folder_id, uidvalidity)
     WHERE last_seen IS NOT NULL
+""".strip()
+
+MESSAGES_NOT_ARCHIVED = """
+CREATE INDEX messages_not_archived ON messages (folder_id, uidvalidity, uid)
+    WHERE state != 'archived'
 """.strip()
 
 SOURCE_IDS = """
@@ -207,6 +221,11 @@ TRANSFERS_BY_LOCATION = """
 CREATE INDEX transfers_by_location ON transfers (target_id, folder, uidvalidity, uid)
 """.strip()
 
+TRANSFERS_IN_DOUBT = """
+CREATE INDEX transfers_in_doubt ON transfers (target_id, folder, message_id)
+    WHERE state = 'sending' OR (state = 'appended' AND uid IS NULL)
+""".strip()
+
 RUNS = """
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
@@ -253,6 +272,10 @@ CREATE TABLE blocks (
     hash BLOB NOT NULL,
     PRIMARY KEY (tree, number)
 ) STRICT, WITHOUT ROWID
+""".strip()
+
+TALLIES = """
+ALTER TABLE blocks ADD COLUMN tallies TEXT
 """.strip()
 
 CHANGES = """

@@ -85,7 +85,7 @@ class Tree:
         return text.encode("utf-8", "surrogatepass")
 
 
-_OF_MESSAGES = Tree(MESSAGES, "messages", "messages", "id", _MESSAGE_COLUMNS)
+OF_MESSAGES = Tree(MESSAGES, "messages", "messages", "id", _MESSAGE_COLUMNS)
 _OF_FOLDERS = Tree(FOLDERS, "folders", "folders", "id", _FOLDER_COLUMNS)
 
 
@@ -106,7 +106,7 @@ def transfers_tree(target_id: int, key: str = "") -> Tree:
 def trees(database: Database) -> list[Tree]:
     """Return all trees of an index."""
     targets = database.rows("SELECT id, key FROM targets ORDER BY id")
-    return [_OF_MESSAGES, _OF_FOLDERS, *(transfers_tree(number, key) for number, key in targets)]
+    return [OF_MESSAGES, _OF_FOLDERS, *(transfers_tree(number, key) for number, key in targets)]
 
 
 def name_of(database: Database, tree: Tree, values: dict[str, Any] | None, row: int) -> str:
@@ -130,8 +130,8 @@ class Marks:
 
     def messages(self, where: str, values: tuple[Any, ...] = ()) -> None:
         """Some messages, as a WHERE says, are about to change or to go."""
-        self._keep(_OF_MESSAGES, where, values)
-        self._mark(_OF_MESSAGES, where, values)
+        self._keep(OF_MESSAGES, where, values)
+        self._mark(OF_MESSAGES, where, values)
 
     def message_ids(self, ids: Iterable[int]) -> None:
         """These messages are about to change."""
@@ -215,3 +215,14 @@ def _ranges(ids: list[int]) -> Iterator[tuple[int, int]]:
             first = number
         last = number
     yield first, last
+
+
+def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return ascending ranges as few that neither touch nor overlap."""
+    found: list[tuple[int, int]] = []
+    for first, last in ranges:
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], last))
+        else:
+            found.append((first, last))
+    return found

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from store.headers import Headers
 from store.index import NewMessage, SkippedMessage
-from store.maildir import base_name
 from store.transfers import Transfer, TransferState
 from tests.store.filling import create
 from waystation.model import FolderState, SpecialUse
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from store.archive import Archive
+    from store.maildir import Maildir
 
 TARGET = "office365:alice@contoso.com"
 LOOKED_AT = "2026-05-02T00:00:00+00:00"
@@ -57,7 +57,8 @@ def _fill_folder(archive: Archive, number: int, count: int) -> None:
     use = SpecialUse.INBOX if number == 0 else None
     folder = archive.ensure_folder(levels, use)
     index = archive.index
-    messages = (_message(folder.id, uid) for uid in range(1, count + 1) if uid % 1000 > 2)
+    maildir = archive.maildir(folder)
+    messages = (_message(maildir, folder.id, uid) for uid in range(1, count + 1) if uid % 1000 > 2)
     while batch := list(islice(messages, _AT_ONCE)):
         index.add_messages(batch)
     skipped = (uid for uid in range(1, count + 1) if uid % 1000 in (0, 1))
@@ -79,7 +80,7 @@ def _fill_folder(archive: Archive, number: int, count: int) -> None:
     index.settle(folder.id, state, LOOKED_AT, is_settled=not any(range(2, count + 1, 1000)))
 
 
-def _message(folder_id: int, uid: int) -> NewMessage:
+def _message(maildir: Maildir, folder_id: int, uid: int) -> NewMessage:
     when = _FIRST + timedelta(minutes=uid * 7)
     kind = uid % len(_FLAGS)
     size = 3000 + uid * 7919 % 60_000
@@ -88,7 +89,7 @@ def _message(folder_id: int, uid: int) -> NewMessage:
         folder_id,
         UIDVALIDITY,
         uid,
-        f"cur/{base_name(UIDVALIDITY, uid, size, int(when.timestamp()))}:2,S",
+        maildir.name_for(UIDVALIDITY, uid, size, when, _FLAGS[kind], _KEYWORDS[kind]),
         hashlib.sha256(name.encode()).hexdigest(),
         size,
         when,
