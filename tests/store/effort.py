@@ -30,7 +30,7 @@ def effort(database: Database) -> Iterator[Effort]:
         counted.steps += _STEPS
         return 0
 
-    connection = database._utils.conn
+    connection = database._connection
     connection.set_progress_handler(count, _STEPS)
     try:
         yield counted
