@@ -171,8 +171,7 @@ def test_status_loads_nothing_that_only_others_need(exported: Path) -> None:
     script = (
         "import sys; from waystation import cli\n"
         f"code = cli.run(['status', {str(exported)!r}, '--json'])\n"
-        f"sys.exit(f'{{code}} {{{heavy!r} & sys.modules.keys()}}'"
-        f" if code or {heavy!r} & sys.modules.keys() else 0)"
+        f"sys.exit(code or ' '.join({heavy!r} & sys.modules.keys()) or 0)"
     )
 
     done = subprocess.run(
