@@ -87,6 +87,8 @@ def target_id(archive: Archive) -> int:
         lambda archive: archive.transfers.in_doubt(target_id(archive)),
         lambda archive: archive.transfers.seconds_in_doubt(target_id(archive)),
         lambda archive: archive.transfers.in_state(target_id(archive), TransferState.SENDING),
+        lambda archive: archive.transfers.newest(),
+        lambda archive: archive.transfers.with_other_flags(target_id(archive), "no such folder"),
         lambda archive: archive.index.count_skipped(),
     ],
     ids=lambda _: "",
