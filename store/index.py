@@ -142,6 +142,18 @@ SELECT m.id, m.folder_id, f.name, m.uidvalidity, m.uid, m.state, m.reason,
 FROM messages AS m JOIN folders AS f ON f.id = m.folder_id
 """
 
+# The few that are not archived have an index of their own, which has to be asked for in its words.
+_IN_STATE = {
+    "archived": "WHERE m.state = 'archived'",
+    "skipped": "WHERE m.state != 'archived' AND m.state = 'skipped'",
+    "failed": "WHERE m.state != 'archived' AND m.state = 'failed'",
+    "pending": """
+WHERE m.state = 'archived' AND (SELECT count(*) FROM targets) > (
+    SELECT count(*) FROM transfers AS t WHERE t.message_id = m.id AND t.state != 'pending'
+)""",
+}
+_ON_THE_WAY = "WHERE m.id IN (SELECT message_id FROM transfers WHERE state = :state)"
+
 _INSERT = """
 INSERT INTO messages (folder_id, uidvalidity, uid, state, file, sha256, size, internaldate,
     received, date_from, flags, keywords, message_id, date, sender, recipients, subject)
@@ -752,11 +764,15 @@ class Index:
 
     # For check, the ledger and stage two
 
-    def messages(self, state: MessageState | None = None) -> Iterator[ArchivedMessage]:
-        """Yield every message, by folder and location."""
-        where = "WHERE m.state = ? " if state else ""
+    def messages(self, state: str | None = None) -> Iterator[ArchivedMessage]:
+        """Yield every message, by folder and location.
+
+        With ``state`` only those that are in it, at the source or on the way to any target.
+        """
+        where = "" if state is None else _IN_STATE.get(state, _ON_THE_WAY)
         for row in self._database.rows(
-            _MESSAGE + where + "ORDER BY f.name, m.uidvalidity, m.uid", (state,) if state else ()
+            _MESSAGE + where + " ORDER BY f.name, m.uidvalidity, m.uid",
+            {"state": state} if ":state" in where else (),
         ):
             yield _message(row)
 

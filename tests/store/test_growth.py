@@ -9,6 +9,7 @@ import pytest
 
 from store.archive import Archive
 from store.finds import Kind
+from store.ledger import Rows
 from store.status import status
 from store.tallies import all_tallies
 from store.transfers import Transfer, TransferState
@@ -233,3 +234,34 @@ def test_check_finds_counts_that_somebody_has_altered(copies: tuple[Path, Path])
     assert [(each.kind, each.text) for each in found] == [
         (Kind.LEAF, f"{TARGET}: the counts in the index are not those of its rows")
     ]
+
+
+def test_the_few_that_failed_are_found_without_a_look_at_the_others(
+    archives: tuple[Path, Path],
+) -> None:
+    few, many = (
+        steps_to_read(path, lambda archive: list(archive.index.messages("failed")))
+        for path in archives
+    )
+
+    assert many < few + (MANY - FEW) / 5
+
+
+@pytest.mark.parametrize(
+    "state", ["archived", "skipped", "failed", *(state.value for state in TransferState)]
+)
+def test_the_ledger_of_one_state_has_each_message_that_is_in_it(
+    archives: tuple[Path, Path], state: str
+) -> None:
+    with Archive.read(archives[0]) as archive:
+        rows = Rows(archive)
+        everything = [(message, rows.of(message)) for message in archive.index.messages()]
+
+        found = list(archive.index.messages(state))
+
+    assert found == [
+        message
+        for message, row in everything
+        if state in (row["state"], *(each["state"] for each in row["targets"].values()))
+    ]
+    assert found or state == "sending"
