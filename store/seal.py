@@ -12,6 +12,7 @@ import platform
 from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from store.journal import NOTHING, Records, ends_with, line_of
@@ -21,7 +22,7 @@ from store.trees import FOLDERS, MESSAGES, Tree, merged, name_of, trees
 from waystation.errors import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from store.database import Database
@@ -131,14 +132,16 @@ class _Sealer:
             )
         )
         root = self._last.root(tree.name) if self._last else None
-        if root is not None and not marks:
+        first = next(marks, None)
+        if root is not None and first is None:
             counts = _counts_of(self._last, tree)
             if counts is not None:
                 return root, counts
         if root is not None and root_hash(self._blocks(tree)).hex() != root:
             since = self._last.number if self._last else 0
             self.doubt(f"the hashes of {plain(tree.name)} were altered after record {since}")
-        for number, ranges in self._by_block(tree, marks):
+        # One by one: there may be as many as rows.
+        for number, ranges in self._by_block(tree, chain([first] if first else (), marks)):
             self._block(tree, number, ranges)
         totals: Counter[str] = Counter()
         for (counts,) in self._database.rows(
@@ -152,7 +155,7 @@ class _Sealer:
         return ((number, digest) for number, digest in self._database.rows(rows, (tree.number,)))
 
     def _by_block(
-        self, tree: Tree, marks: list[tuple[int, int]]
+        self, tree: Tree, marks: Iterable[tuple[int, int]]
     ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
         """Yield the blocks in which something is marked, and is or was, each with its ranges."""
         waiting: list[tuple[int, int]] = []

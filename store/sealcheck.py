@@ -228,10 +228,12 @@ class _Rows:
         self._database = database
         self._tree = tree
         self._sealed = sealed
-        self._marks = merged(
-            database.rows(
-                "SELECT first, last FROM unsealed WHERE tree = ? ORDER BY first, last",
-                (tree.number,),
+        self._marks = list(
+            merged(
+                database.rows(
+                    "SELECT first, last FROM unsealed WHERE tree = ? ORDER BY first, last",
+                    (tree.number,),
+                )
             )
         )
         self._at = 0

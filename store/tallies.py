@@ -191,13 +191,12 @@ def _kept(database: Database, tree: Tree) -> _Sums | None:
     """Return the sums of a tree by what is kept, and by its marked rows; None if nothing is."""
     if database.row("SELECT 1 FROM pragma_table_info('blocks') WHERE name = 'tallies'") is None:
         return None  # an index of before there were tallies, opened to be read only
-    marked = merged(
-        # Distinct blocks: there may be a mark for each row.
-        database.rows(
-            "SELECT DISTINCT first / ?1, last / ?1 FROM unsealed WHERE tree = ?2 ORDER BY 1, 2",
-            (ROWS, tree.number),
-        )
+    # Distinct blocks: there may be a mark for each row.
+    blocks = database.rows(
+        "SELECT DISTINCT first / ?1, last / ?1 FROM unsealed WHERE tree = ?2 ORDER BY 1, 2",
+        (ROWS, tree.number),
     )
+    marked = list(merged(blocks))
     unknown: list[tuple[int, int]] = []
     sums = _summed(_groups(database, tree, marked, unknown))
     for first, last in merged(sorted((*marked, *unknown))):

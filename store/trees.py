@@ -217,12 +217,15 @@ def _ranges(ids: list[int]) -> Iterator[tuple[int, int]]:
     yield first, last
 
 
-def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return ascending ranges as few that neither touch nor overlap."""
-    found: list[tuple[int, int]] = []
+def merged(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield ascending ranges as few that neither touch nor overlap."""
+    at: tuple[int, int] | None = None
     for first, last in ranges:
-        if found and first <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(found[-1][1], last))
+        if at is not None and first <= at[1] + 1:
+            at = (at[0], max(at[1], last))
         else:
-            found.append((first, last))
-    return found
+            if at is not None:
+                yield at
+            at = (first, last)
+    if at is not None:
+        yield at
