@@ -43,8 +43,8 @@ def carry_flags(job: Job, mail_target: MailTarget, name: str | None = None) -> i
         WaystationError: nothing more can be done on this connection.
     """
     count = 0
-    for folder, ids in job.archive.transfers.with_other_flags(job.target.id).items():
-        if folder in job.failed or name not in (None, folder):
+    for folder, ids in job.archive.transfers.with_other_flags(job.target.id, name).items():
+        if folder in job.failed:
             continue
         try:
             selected = mail_target.open(split_name(folder))

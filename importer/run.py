@@ -102,10 +102,12 @@ def _announce(job: Job) -> None:
 
 def _send(job: Job, sender: Sender | CarefulSender, folders: Iterable[ArchivedFolder]) -> None:
     """Send span of time after span of time, each from all folders."""
+    # Where nothing is left to be sent, no row is looked at.
+    waiting = job.archive.transfers.unsent_totals(job.target.id)
     for low, high in slices(job.archive.transfers.newest(), job.options.newest_first):
         for folder in folders:
             name = job.names[folder.id]
-            if name not in job.failed:
+            if folder.id in waiting and name not in job.failed:
                 ids = _unsent(job, folder.id, low, high, troubled=False)
                 sender.send(folder.name, name, ids)
 

@@ -64,7 +64,7 @@ def check(
     if row is None or row[0] != "ok":
         raise IndexDamagedError(archive.path / INDEX, str(row[0] if row else "no answer"))
     expected = 0
-    for _, state, _, _, count, _ in archive.index.totals():
+    for _, state, _, _, count, _ in archive.index.totals(anew=True):
         expected += count if state == "archived" else 0
         counted.failed += count if state == "failed" else 0
         counted.skipped += count if state == "skipped" else 0

@@ -1,4 +1,4 @@
-"""The one door to SQLite: a sqlite-utils database whose failures are ours.
+"""The one door to SQLite: connections whose failures are ours.
 
 Promises: foreign keys hold, a commit is on disk when it returns (WAL, synchronous FULL), and a
 reader works beside a writer, also where it may not write itself.
@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlite_utils import Database as SqliteUtilsDatabase
-
-from store.schema import migrations
+from store.schema import bring_up_to_date
 from waystation.errors import IndexDamagedError, StorageError
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ class Database:
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
-        self._utils = SqliteUtilsDatabase(connection, execute_plugins=False)
+        self._connection = connection
 
     @classmethod
     def create(cls, path: Path) -> Database:
@@ -113,9 +111,9 @@ class Database:
                     database._demand_tables()
                 # Closed at once: while it is open, nothing can be committed. Whoever samples the
                 # frames of other threads, as dask's workers do, keeps what lies in them a while.
-                database._utils.conn.execute("PRAGMA journal_mode = WAL").close()
+                database._connection.execute("PRAGMA journal_mode = WAL").close()
                 database._settings()
-                migrations.apply(database._utils)
+                bring_up_to_date(connection)
         except BaseException:
             connection.close()
             raise
@@ -129,37 +127,54 @@ class Database:
 
     def close(self) -> None:
         """Close the connection; nothing that was committed waits any longer."""
-        self._utils.conn.close()
+        self._connection.close()
 
     def rows(self, sql: str, values: Values = ()) -> Iterator[tuple[Any, ...]]:
         """Yield the rows that a query finds."""
         with _translated(self.path):
             # Not "yield from": that closes the cursor with the generator, which may come only
             # after the database was closed, and fail.
-            for row in self._utils.conn.execute(sql, values):  # noqa: UP028
+            for row in self._connection.execute(sql, values):  # noqa: UP028
                 yield row
 
     def row(self, sql: str, values: Values = ()) -> tuple[Any, ...] | None:
         """Return the first row that a query finds, or None."""
         with _translated(self.path):
-            found: tuple[Any, ...] | None = self._utils.conn.execute(sql, values).fetchone()
+            found: tuple[Any, ...] | None = self._connection.execute(sql, values).fetchone()
             return found
 
     def execute(self, sql: str, values: Values = ()) -> int:
         """Change something; return the id of the row that was put in last."""
         with _translated(self.path):
-            return self._utils.conn.execute(sql, values).lastrowid or 0
+            return self._connection.execute(sql, values).lastrowid or 0
 
     def execute_many(self, sql: str, values: Iterable[Any]) -> None:
         """Change something for each of ``values``, in one step."""
         with self.atomic():
-            self._utils.conn.executemany(sql, values)
+            self._connection.executemany(sql, values)
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
-        """All that is changed while this lasts is on disk at its end, or nothing of it."""
-        with _translated(self.path), self._utils.atomic():
-            yield
+        """All that is changed while this lasts is on disk at its end, or nothing of it.
+
+        Inside another one, what fails is undone, and the outer one decides about the rest.
+        """
+        connection = self._connection
+        with _translated(self.path):
+            is_outermost = not connection.in_transaction
+            connection.execute("BEGIN" if is_outermost else "SAVEPOINT inner")
+            try:
+                yield
+                connection.execute("COMMIT" if is_outermost else "RELEASE inner")
+            except BaseException:
+                # A full disk, say, ends all of it, and nothing is left to be undone.
+                if connection.in_transaction:
+                    if is_outermost:
+                        connection.execute("ROLLBACK")
+                    else:  # the innermost of this name
+                        connection.execute("ROLLBACK TO inner")
+                        connection.execute("RELEASE inner")
+                raise
 
     def _demand_tables(self) -> None:
         # An empty file is a sound database to SQLite, and a migration would fill it.
@@ -174,7 +189,7 @@ class Database:
                 "busy_timeout = 10000",
                 "temp_store = FILE",
             ):
-                self._utils.conn.execute(f"PRAGMA {pragma}").close()
+                self._connection.execute(f"PRAGMA {pragma}").close()
 
 
 @contextmanager

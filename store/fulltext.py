@@ -41,7 +41,7 @@ _VERSION = 1
 _ENDS = ("", "-wal", "-shm", "-journal")
 
 _BATCH = 2_000
-_BATCH_TEXT = 24_000_000
+_BATCH_TEXT = 8_000_000
 """Characters that are held at the most, about."""
 _BATCH_SECONDS = 5.0
 """What is lost at the most when a build is killed."""
@@ -272,7 +272,7 @@ def _update(
         database.execute("PRAGMA journal_mode = WAL").close()
         # What a power failure takes away is made again.
         database.execute("PRAGMA synchronous = NORMAL").close()
-        database.execute("PRAGMA main.cache_size = -65536").close()
+        database.execute("PRAGMA main.cache_size = -8192").close()
         if is_new:
             with _transaction(database):
                 for statement in TABLES:

@@ -11,8 +11,9 @@ from array import array
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from store.tallies import message_tallies
 from store.trees import Marks
 from waystation.errors import IndexDamagedError
 from waystation.model import FolderState, SpecialUse
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
 
     from store.database import Database
     from store.headers import Headers
+    from store.tallies import MessageState, Tallies
     from waystation.model import DateFrom
-
-MessageState = Literal["archived", "skipped", "failed"]
 
 _PAGE = 1000
 
@@ -141,6 +141,18 @@ SELECT m.id, m.folder_id, f.name, m.uidvalidity, m.uid, m.state, m.reason,
     m.message_id, m.last_seen, m.date_from
 FROM messages AS m JOIN folders AS f ON f.id = m.folder_id
 """
+
+# The few that are not archived have an index of their own, which has to be asked for in its words.
+_IN_STATE = {
+    "archived": "WHERE m.state = 'archived'",
+    "skipped": "WHERE m.state != 'archived' AND m.state = 'skipped'",
+    "failed": "WHERE m.state != 'archived' AND m.state = 'failed'",
+    "pending": """
+WHERE m.state = 'archived' AND (SELECT count(*) FROM targets) > (
+    SELECT count(*) FROM transfers AS t WHERE t.message_id = m.id AND t.state != 'pending'
+)""",
+}
+_ON_THE_WAY = "WHERE m.id IN (SELECT message_id FROM transfers WHERE state = :state)"
 
 _INSERT = """
 INSERT INTO messages (folder_id, uidvalidity, uid, state, file, sha256, size, internaldate,
@@ -299,6 +311,9 @@ class Index:
 
     def archived_present(self, folder_id: int, uidvalidity: int) -> int:
         """Return how many of these are archived."""
+        # Of a folder whose messages have all vanished, no row is read.
+        if not self.present(folder_id, uidvalidity):
+            return 0
         return self._number(
             "SELECT count(*) FROM messages WHERE folder_id = ? AND uidvalidity = ?"
             " AND last_seen IS NULL AND state = 'archived'",
@@ -655,15 +670,15 @@ class Index:
 
     def has_other_uidvalidity(self, folder_id: int, uidvalidity: int) -> bool:
         """Whether messages from before the folder was renumbered may still be found in it."""
-        # Two ranges of an index: ``!=`` would read every row of the folder.
-        return bool(
-            self._database.row(
-                "SELECT 1 WHERE EXISTS (SELECT 1 FROM messages WHERE folder_id = ?1"
-                " AND uidvalidity < ?2 AND last_seen IS NULL) OR EXISTS (SELECT 1 FROM messages"
-                " WHERE folder_id = ?1 AND uidvalidity > ?2 AND last_seen IS NULL)",
-                (folder_id, uidvalidity),
-            )
+        # Counts that indexes answer, in two ranges: conditions on ``!=`` or last_seen would read
+        # every row of the folder.
+        others = (
+            "(SELECT count(*) FROM messages WHERE folder_id = ?1 AND uidvalidity {0} ?2)"
+            " - (SELECT count(*) FROM messages WHERE folder_id = ?1 AND uidvalidity {0} ?2"
+            " AND last_seen IS NOT NULL)"
         )
+        sql = f"SELECT {others.format('<')} + {others.format('>')}"
+        return self._number(sql, (folder_id, uidvalidity)) > 0
 
     def renumber(self, message_id: int, uidvalidity: int, uid: int) -> None:
         """Record that the source now names a message by another UIDVALIDITY and UID."""
@@ -749,11 +764,15 @@ class Index:
 
     # For check, the ledger and stage two
 
-    def messages(self, state: MessageState | None = None) -> Iterator[ArchivedMessage]:
-        """Yield every message, by folder and location."""
-        where = "WHERE m.state = ? " if state else ""
+    def messages(self, state: str | None = None) -> Iterator[ArchivedMessage]:
+        """Yield every message, by folder and location.
+
+        With ``state`` only those that are in it, at the source or on the way to any target.
+        """
+        where = "" if state is None else _IN_STATE.get(state, _ON_THE_WAY)
         for row in self._database.rows(
-            _MESSAGE + where + "ORDER BY f.name, m.uidvalidity, m.uid", (state,) if state else ()
+            _MESSAGE + where + " ORDER BY f.name, m.uidvalidity, m.uid",
+            {"state": state} if ":state" in where else (),
         ):
             yield _message(row)
 
@@ -832,16 +851,32 @@ class Index:
         )
         return found[0] if found else None
 
-    def totals(self) -> list[tuple[str, MessageState, str | None, bool, int, int]]:
-        """Return folder, state, reason, whether vanished, messages and octets, grouped so."""
-        return [
-            (name, state, reason, bool(vanished), count, octets or 0)
-            for name, state, reason, vanished, count, octets in self._database.rows(
-                "SELECT f.name, m.state, CASE m.state WHEN 'archived' THEN NULL ELSE m.reason END,"
-                " m.last_seen IS NOT NULL, count(*), sum(m.size)"
-                " FROM messages AS m JOIN folders AS f ON f.id = m.folder_id GROUP BY 1, 2, 3, 4"
-            )
-        ]
+    def totals(
+        self, counted: Tallies | None = None, *, anew: bool = False
+    ) -> list[tuple[str, MessageState, str | None, bool, int, int]]:
+        """Return folder, state, reason, whether vanished, messages and octets, grouped so.
+
+        Args:
+            counted: tallies that somebody has asked for already.
+            anew: every row is counted, whatever was counted when it was sealed.
+        """
+        tallies = counted.messages if counted else message_tallies(self._database, anew=anew)
+        names = {folder.id: folder.name for folder in self.folders()}
+        return sorted(
+            (
+                (
+                    names[each.folder_id],
+                    each.state,
+                    each.reason,
+                    each.has_vanished,
+                    each.messages,
+                    each.octets,
+                )
+                for each in tallies
+                if each.folder_id in names
+            ),
+            key=lambda each: (each[0], each[1], each[2] or "", each[3]),
+        )
 
     # Runs
 

@@ -7,15 +7,47 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlite_utils import Migrations
-
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
     from sqlite_utils import Database
 
-migrations = Migrations("waystation")
+    _Step = Callable[[Database], None]
+
+_SET = "waystation"
+_steps: list[_Step] = []
 
 
-@migrations()
+def bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Carry out the migrations that an index has not seen yet, all of them in a new one."""
+    if _is_up_to_date(connection):
+        return
+    # Loaded late: it takes longer than all that an index that is up to date needs.
+    from sqlite_utils import Database, Migrations
+
+    migrations = Migrations(_SET)
+    for step in _steps:
+        migrations()(step)
+    migrations.apply(Database(connection, execute_plugins=False))
+
+
+def _is_up_to_date(connection: sqlite3.Connection) -> bool:
+    book = "SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'"
+    if connection.execute(book).fetchone() is None:
+        return False
+    seen = connection.execute(
+        "SELECT name FROM _sqlite_migrations WHERE migration_set = ?", (_SET,)
+    )
+    return {step.__name__ for step in _steps} <= {name for (name,) in seen.fetchall()}
+
+
+def _migration(step: _Step) -> _Step:
+    _steps.append(step)
+    return step
+
+
+@_migration
 def format_1(db: Database) -> None:
     """Folders, messages, the transfer log and the runs."""
     for statement in (
@@ -34,26 +66,26 @@ def format_1(db: Database) -> None:
         db.conn.execute(statement)
 
 
-@migrations()
+@_migration
 def skipped_messages(db: Database) -> None:
     """What a filter left out is looked at by every later run, and found without a search."""
     db.conn.execute(SKIPPED_MESSAGES)
 
 
-@migrations()
+@_migration
 def source_ids(db: Database) -> None:
     """A message that lies in several folders of the source, known as one."""
     db.conn.execute(SOURCE_IDS)
     db.conn.execute(SOURCE_IDS_BY_ID)
 
 
-@migrations()
+@_migration
 def vanished_messages(db: Database) -> None:
     """How many messages a folder shows is counted without a look at their rows."""
     db.conn.execute(VANISHED_MESSAGES)
 
 
-@migrations()
+@_migration
 def seals(db: Database) -> None:
     """The seal: leaves over all rows, the journal's records; what is there waits to be sealed."""
     for statement in (RECORDS, SEALED, BLOCKS, CHANGES, UNSEALED, BEFORE):
@@ -67,18 +99,27 @@ def seals(db: Database) -> None:
         db.conn.execute(statement)
 
 
-@migrations()
+@_migration
 def findings(db: Database) -> None:
     """What verifications found, so that two of them can be compared."""
     db.conn.execute(FINDINGS)
     db.conn.execute(FINDINGS_BY_RUN)
 
 
-@migrations()
+@_migration
 def views(db: Database) -> None:
     """The same again for people with a tool for SQLite: names in place of numbers, sums."""
     for statement in (MAIL, LEDGER, FOLDER_TOTALS, BY_YEAR, BY_SENDER):
         db.conn.execute(statement)
+
+
+@_migration
+def tallies(db: Database) -> None:
+    """Totals without a look at every row: counts by block, and indexes of what is rare."""
+    # Filled by the next seal: so an old archive is not slower to open.
+    db.conn.execute(TALLIES)
+    db.conn.execute(MESSAGES_NOT_ARCHIVED)
+    db.conn.execute(TRANSFERS_IN_DOUBT)
 
 
 FOLDERS = """
@@ -140,6 +181,11 @@ CREATE INDEX skipped_messages ON messages (folder_id, uidvalidity, reason)
 VANISHED_MESSAGES = """
 CREATE INDEX vanished_messages ON messages (folder_id, uidvalidity)
     WHERE last_seen IS NOT NULL
+""".strip()
+
+MESSAGES_NOT_ARCHIVED = """
+CREATE INDEX messages_not_archived ON messages (folder_id, uidvalidity, uid)
+    WHERE state != 'archived'
 """.strip()
 
 SOURCE_IDS = """
@@ -207,6 +253,11 @@ TRANSFERS_BY_LOCATION = """
 CREATE INDEX transfers_by_location ON transfers (target_id, folder, uidvalidity, uid)
 """.strip()
 
+TRANSFERS_IN_DOUBT = """
+CREATE INDEX transfers_in_doubt ON transfers (target_id, folder, message_id)
+    WHERE state = 'sending' OR (state = 'appended' AND uid IS NULL)
+""".strip()
+
 RUNS = """
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
@@ -253,6 +304,10 @@ CREATE TABLE blocks (
     hash BLOB NOT NULL,
     PRIMARY KEY (tree, number)
 ) STRICT, WITHOUT ROWID
+""".strip()
+
+TALLIES = """
+ALTER TABLE blocks ADD COLUMN tallies TEXT
 """.strip()
 
 CHANGES = """

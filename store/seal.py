@@ -12,15 +12,17 @@ import platform
 from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from store.journal import NOTHING, Records, ends_with, line_of
 from store.merkle import ROWS, leaf_hash, root_hash, tree_hash
-from store.trees import FOLDERS, MESSAGES, Tree, name_of, trees
+from store.tallies import count_block, count_what_was_not
+from store.trees import FOLDERS, MESSAGES, Tree, merged, name_of, trees
 from waystation.errors import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from store.database import Database
@@ -79,6 +81,7 @@ def seal(database: Database, path: Path, facts: Facts) -> int:
         elif counts:
             roots["transfers"][tree.name] = root
             counted["transfers"][tree.name] = counts
+    count_what_was_not(database)
     database.execute("DELETE FROM unsealed")
     database.execute("DELETE FROM before")
     values: dict[str, Any] = {
@@ -129,14 +132,16 @@ class _Sealer:
             )
         )
         root = self._last.root(tree.name) if self._last else None
-        if root is not None and not marks:
+        first = next(marks, None)
+        if root is not None and first is None:
             counts = _counts_of(self._last, tree)
             if counts is not None:
                 return root, counts
         if root is not None and root_hash(self._blocks(tree)).hex() != root:
             since = self._last.number if self._last else 0
             self.doubt(f"the hashes of {plain(tree.name)} were altered after record {since}")
-        for number, ranges in self._by_block(tree, marks):
+        # One by one: there may be as many as rows.
+        for number, ranges in self._by_block(tree, chain([first] if first else (), marks)):
             self._block(tree, number, ranges)
         totals: Counter[str] = Counter()
         for (counts,) in self._database.rows(
@@ -150,7 +155,7 @@ class _Sealer:
         return ((number, digest) for number, digest in self._database.rows(rows, (tree.number,)))
 
     def _by_block(
-        self, tree: Tree, marks: list[tuple[int, int]]
+        self, tree: Tree, marks: Iterable[tuple[int, int]]
     ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
         """Yield the blocks in which something is marked, and is or was, each with its ranges."""
         waiting: list[tuple[int, int]] = []
@@ -264,7 +269,7 @@ class _Sealer:
         leaves: dict[int, tuple[int, bytes]],
         changes: list[tuple[int, int, int, str]],
     ) -> None:
-        database, low = self._database, number * ROWS
+        database = self._database
         database.execute_many(
             "DELETE FROM sealed WHERE tree = ? AND row = ?",
             [(tree.number, row) for row in sealed if row not in leaves],
@@ -281,31 +286,13 @@ class _Sealer:
                 "DELETE FROM blocks WHERE tree = ? AND number = ?", (tree.number, number)
             )
             return
-        state = "state" if tree.has_states else "'rows'"
-        counts = {
-            str(state): count
-            for state, count in database.rows(
-                f"SELECT {state}, count(*) FROM {tree.table} WHERE {tree.where}"  # noqa: S608
-                f" AND {tree.key} BETWEEN ? AND ? GROUP BY 1",
-                (low, low + ROWS - 1),
-            )
-        }
+        counts, tallies = count_block(database, tree, number)
         digest = tree_hash([leaf for _, (_, leaf) in sorted(leaves.items())])
         database.execute(
-            "INSERT OR REPLACE INTO blocks (tree, number, counts, hash) VALUES (?, ?, ?, ?)",
-            (tree.number, number, _text(counts), digest),
+            "INSERT OR REPLACE INTO blocks (tree, number, counts, hash, tallies)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (tree.number, number, _text(counts), digest, tallies),
         )
-
-
-def merged(ranges: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return ascending ranges as few that neither touch nor overlap."""
-    found: list[tuple[int, int]] = []
-    for first, last in ranges:
-        if found and first <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(found[-1][1], last))
-        else:
-            found.append((first, last))
-    return found
 
 
 def _counts_of(last: Record | None, tree: Tree) -> dict[str, int] | None:

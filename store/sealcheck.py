@@ -24,8 +24,8 @@ from store.journal import (
     read_line,
 )
 from store.merkle import ROWS, leaf_hash, root_hash, tree_hash
-from store.seal import merged
-from store.trees import FOLDERS, MESSAGES, Tree, name_of, trees
+from store.tallies import wrong_tallies
+from store.trees import FOLDERS, MESSAGES, Tree, merged, name_of, trees
 from waystation.errors import plain
 
 if TYPE_CHECKING:
@@ -85,6 +85,9 @@ def check_seal(archive: Archive, sealed: Sealed) -> Iterator[Discrepancy]:
         yield from _records(archive, sealed)
         for tree in trees(database):
             yield from _Rows(database, tree, sealed).discrepancies()
+        for name in wrong_tallies(database):
+            text = f"{plain(name)}: the counts in the index are not those of its rows"
+            yield Discrepancy(Kind.LEAF, "", None, None, INDEX, text)
         yield from _forgotten(database)
         yield from _history(database)
 
@@ -225,10 +228,12 @@ class _Rows:
         self._database = database
         self._tree = tree
         self._sealed = sealed
-        self._marks = merged(
-            database.rows(
-                "SELECT first, last FROM unsealed WHERE tree = ? ORDER BY first, last",
-                (tree.number,),
+        self._marks = list(
+            merged(
+                database.rows(
+                    "SELECT first, last FROM unsealed WHERE tree = ? ORDER BY first, last",
+                    (tree.number,),
+                )
             )
         )
         self._at = 0

@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from store.tallies import all_tallies
+
 if TYPE_CHECKING:
     from store.archive import Archive
+    from store.tallies import Tallies
 
 
 @dataclass(slots=True)
@@ -70,8 +73,12 @@ NO_FOLDER = "(no folder)"
 """What belongs to no folder is told under this name; no index of ours holds such a thing."""
 
 
-def status(archive: Archive) -> list[FolderTotals]:
-    """Return the totals of every folder, by name."""
+def status(archive: Archive, counted: Tallies | None = None) -> list[FolderTotals]:
+    """Return the totals of every folder, by name.
+
+    ``counted`` are tallies that somebody has asked for already.
+    """
+    counted = counted or all_tallies(archive.database)
     folders: dict[str, FolderTotals] = {}
     for folder in archive.index.folders():
         on_source = folder.state.exists if folder.state is not None else None
@@ -79,7 +86,7 @@ def status(archive: Archive) -> list[FolderTotals]:
             on_source = 0
         is_settled = folder.is_settled or folder.last_seen is not None
         folders[folder.name] = FolderTotals(folder.name, on_source, is_settled)
-    for name, state, reason, has_vanished, count, octets in archive.index.totals():
+    for name, state, reason, has_vanished, count, octets in archive.index.totals(counted):
         totals = folders[name]
         totals.archived += count if state == "archived" else 0
         totals.skipped += count if state == "skipped" else 0
@@ -90,20 +97,20 @@ def status(archive: Archive) -> list[FolderTotals]:
             totals.reasons[reason] = totals.reasons.get(reason, 0) + count
             by = totals.skipped_by if state == "skipped" else totals.failed_by
             by[reason] = by.get(reason, 0) + count
-    for target, name, reached, _, count in archive.transfers.totals():
+    for target, name, reached, _, count in archive.transfers.totals(counted):
         states = folders[name].targets.setdefault(target, {})
         states[reached] = states.get(reached, 0) + count
-    _add_strays(archive, folders)
+    _add_strays(archive, folders, counted)
     return list(folders.values())
 
 
-def _add_strays(archive: Archive, folders: dict[str, FolderTotals]) -> None:
+def _add_strays(archive: Archive, folders: dict[str, FolderTotals], counted: Tallies) -> None:
     """Count in what a sound index does not hold, so that it shows."""
     nowhere = FolderTotals(NO_FOLDER, 0, is_settled=True)
-    for target, name, reached, count in archive.transfers.astray():
+    for target, name, reached, count in archive.transfers.astray(counted):
         states = folders.get(name or "", nowhere).targets.setdefault(target, {})
         states[reached] = states.get(reached, 0) + count
-    counted = sum(each.archived + each.skipped + each.failed for each in folders.values())
-    nowhere.failed = archive.index.count() - counted
+    rows = sum(each.archived + each.skipped + each.failed for each in folders.values())
+    nowhere.failed = archive.index.count() - rows
     if nowhere.is_wrong:
         folders[NO_FOLDER] = nowhere

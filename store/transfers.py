@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from store.index import words
+from store.tallies import all_tallies
 from store.trees import Marks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from store.database import Database
+    from store.tallies import Tallies
 
 
 class TransferState(StrEnum):
@@ -37,6 +40,9 @@ class TransferState(StrEnum):
 
 ARRIVED = (TransferState.APPENDED, TransferState.VERIFIED, TransferState.ALREADY_THERE)
 """The states of what lies in the target, as far as we know."""
+
+_SENT = (TransferState.SENDING, *ARRIVED)
+"""The states of what is not to be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,18 +242,20 @@ class Transfers:
         return ids
 
     def unsent_totals(self, target_id: int) -> dict[int, tuple[int, int]]:
-        """Return messages and octets still to be sent, by the archived folder's id."""
-        return {
-            folder_id: (count, octets)
-            for folder_id, count, octets in self._database.rows(
-                "SELECT m.folder_id, count(*), sum(m.size) FROM messages AS m"
-                " LEFT JOIN transfers AS t ON t.message_id = m.id AND t.target_id = ?"
-                " WHERE m.state = 'archived'"
-                " AND (t.state IS NULL OR t.state IN ('pending', 'refused', 'set_aside'))"
-                " GROUP BY m.folder_id",
-                (target_id,),
-            )
-        }
+        """Return messages and octets still to be sent, by the archived folder's id.
+
+        By what was counted when rows were sealed: ``store.tallies``.
+        """
+        archived, transfers = all_tallies(self._database)
+        left: dict[int, tuple[int, int]] = {}
+        for each in archived:
+            if each.state == "archived":
+                _add(left, each.folder_id, each.messages, each.octets)
+        for sent in transfers:
+            is_one = sent.target_id == target_id and sent.message_state == "archived"
+            if is_one and sent.state in _SENT and sent.folder_id is not None:
+                _add(left, sent.folder_id, -sent.messages, -sent.octets)
+        return {folder_id: both for folder_id, both in left.items() if both[0]}
 
     def unsent_larger(self, target_id: int, limit: int) -> list[tuple[int, int, int]]:
         """Return id, archived folder's id and size of what is still to be sent, and is larger."""
@@ -266,7 +274,11 @@ class Transfers:
 
     def newest(self) -> int | None:
         """Return the INTERNALDATE of the newest archived message, in seconds, or None."""
-        row = self._database.row("SELECT max(received) FROM messages WHERE state = 'archived'")
+        # Folder by folder: an index knows the newest of each.
+        row = self._database.row(
+            "SELECT max((SELECT received FROM messages WHERE folder_id = folders.id"
+            " AND state = 'archived' ORDER BY received DESC LIMIT 1)) FROM folders"
+        )
         return row[0] if row else None
 
     def in_doubt(self, target_id: int) -> dict[str, array[int]]:
@@ -314,7 +326,8 @@ class Transfers:
 
     def in_state(self, target_id: int, state: TransferState) -> list[Transfer]:
         """Return all transfers into a target that are in one state."""
-        return self._transfers("WHERE target_id = ? AND state = ?", (target_id, state))
+        # The state as a word, so that an index of this state alone is found.
+        return self._transfers(f"WHERE target_id = ? AND state = '{state.value}'", (target_id,))
 
     def arrived(self, target_id: int, folder: str) -> array[int]:
         """Return the messages that should lie in a folder of the target, by UID."""
@@ -361,31 +374,33 @@ class Transfers:
 
     def arrived_folders(self, target_id: int) -> dict[str, int]:
         """Return the target's folders in which something should lie, with how much."""
-        rows = self._database.rows(
-            "SELECT folder, count(*) FROM transfers WHERE target_id = ?"
-            " AND state IN ('appended', 'verified', 'already_there') GROUP BY folder",
-            (target_id,),
-        )
-        return {name: count for name, count in rows}  # noqa: C416 - dict() of tuples is untyped
+        found: Counter[str] = Counter()
+        for each in all_tallies(self._database).transfers:
+            if each.target_id == target_id and each.state in ARRIVED:
+                found[each.target_folder] += each.messages
+        return dict(sorted(found.items()))
 
     def of_message(self, message_id: int) -> list[Transfer]:
         """Return a message's transfers into all targets."""
         return self._transfers("WHERE message_id = ?", (message_id,))
 
-    def with_other_flags(self, target_id: int) -> dict[str, array[int]]:
+    def with_other_flags(
+        self, target_id: int, target_folder: str | None = None
+    ) -> dict[str, array[int]]:
         """Return what has arrived, and whose flags on the source are others since.
 
-        By the target's folder, each ascending by UID.
+        By the target's folder, all of them or one, each ascending by UID.
         """
         found: dict[str, array[int]] = {}
         for folder, message_id in self._database.rows(
-            "SELECT t.folder, t.message_id FROM transfers AS t"
+            "SELECT t.folder, t.message_id FROM transfers AS t"  # noqa: S608 - all of it is ours
             " JOIN messages AS m ON m.id = t.message_id"
             " WHERE t.target_id = ? AND t.state IN ('appended', 'verified', 'already_there')"
             " AND t.uid IS NOT NULL AND t.flags IS NOT NULL"
             " AND (t.flags != m.flags OR t.keywords != m.keywords)"
+            f"{' AND t.folder = ?' if target_folder is not None else ''}"
             " ORDER BY t.folder, t.uid",
-            (target_id,),
+            (target_id,) if target_folder is None else (target_id, target_folder),
         ):
             found.setdefault(folder, array("Q")).append(message_id)
         return found
@@ -515,44 +530,70 @@ class Transfers:
         for target_id, ids in by_target.items():
             self._marks.transfers(target_id, ids)
 
-    def totals(self) -> list[tuple[str, str, str, str | None, int]]:
+    def totals(self, counted: Tallies | None = None) -> list[tuple[str, str, str, str | None, int]]:
         """Return target, archived folder, state, reason and number of messages, grouped so.
 
-        Archived messages that no run has come to yet count as ``pending``.
+        Archived messages that no run has come to yet count as ``pending``. ``counted`` are
+        tallies that somebody has asked for already.
         """
-        return [
-            (target, folder, state, reason, count)
-            for target, folder, state, reason, count in self._database.rows(
-                "SELECT g.name, f.name, coalesce(t.state, 'pending'),"
-                " CASE WHEN t.state IN ('refused', 'set_aside') THEN t.reply END, count(*)"
-                " FROM targets AS g JOIN messages AS m ON m.state = 'archived'"
-                " JOIN folders AS f ON f.id = m.folder_id"
-                " LEFT JOIN transfers AS t ON t.message_id = m.id AND t.target_id = g.id"
-                " GROUP BY g.id, f.name, 3, 4"
-            )
-        ]
+        with self._database.atomic():
+            messages, transfers = counted or all_tallies(self._database)
+            names = dict(self._folder_names())
+            targets = {target.id: target.name for target in self.targets()}
+        archived: Counter[int] = Counter()
+        for each in messages:
+            if each.state == "archived" and each.folder_id in names:
+                archived[each.folder_id] += each.messages
+        counts: Counter[tuple[int, int, str, str | None]] = Counter()
+        for target_id in targets:
+            for folder_id, count in archived.items():
+                counts[target_id, folder_id, TransferState.PENDING.value, None] += count
+        for sent in transfers:
+            if sent.folder_id is None or sent.message_state != "archived":
+                continue
+            if sent.target_id in targets and sent.folder_id in names:
+                place = (sent.target_id, sent.folder_id)
+                counts[*place, TransferState.PENDING.value, None] -= sent.messages
+                counts[*place, sent.state, sent.reason] += sent.messages
+        return sorted(
+            (
+                (targets[target_id], names[folder_id], state, reason, count)
+                for (target_id, folder_id, state, reason), count in counts.items()
+                # Fewer than none are pending where there are more transfers than messages.
+                if count > 0
+            ),
+            key=lambda each: (*each[:3], each[3] or ""),
+        )
 
-    def astray(self) -> list[tuple[str, str | None, str, int]]:
+    def astray(self, counted: Tallies | None = None) -> list[tuple[str, str | None, str, int]]:
         """Return target, archived folder, state and number of transfers of what is not archived.
 
-        A sound index has none.
+        A sound index has none. ``counted``: as in ``totals``.
         """
-        return [
-            (target, folder, state, count)
-            for target, folder, state, count in self._database.rows(
-                "SELECT coalesce(g.name, 'unknown'), f.name, t.state, count(*)"
-                " FROM transfers AS t LEFT JOIN targets AS g ON g.id = t.target_id"
-                " LEFT JOIN messages AS m ON m.id = t.message_id"
-                " LEFT JOIN folders AS f ON f.id = m.folder_id"
-                " WHERE m.state IS NOT 'archived' GROUP BY 1, 2, 3"
-            )
-        ]
+        _, transfers = counted or all_tallies(self._database)
+        strays = [each for each in transfers if each.message_state != "archived"]
+        names = dict(self._folder_names()) if strays else {}
+        targets = {target.id: target.name for target in self.targets()}
+        counts: Counter[tuple[str, str | None, str]] = Counter()
+        for each in strays:
+            target = targets.get(each.target_id, "unknown")
+            name = names.get(each.folder_id) if each.folder_id is not None else None
+            counts[target, name, each.state] += each.messages
+        return [(*place, count) for place, count in counts.items()]
+
+    def _folder_names(self) -> Iterator[tuple[int, str]]:
+        yield from self._database.rows("SELECT id, name FROM folders")
 
     def _ids(self, sql: str, values: tuple[Any, ...]) -> array[int]:
         return array("Q", (row[0] for row in self._database.rows(sql, values)))
 
     def _transfers(self, where: str, values: tuple[Any, ...]) -> list[Transfer]:
         return [_transfer(row) for row in self._database.rows(_TRANSFER + where, values)]
+
+
+def _add(sums: dict[int, tuple[int, int]], number: int, messages: int, octets: int) -> None:
+    before = sums.get(number, (0, 0))
+    sums[number] = (before[0] + messages, before[1] + octets)
 
 
 def _texts(transfer: Transfer) -> tuple[str | None, ...]:

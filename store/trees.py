@@ -85,7 +85,7 @@ class Tree:
         return text.encode("utf-8", "surrogatepass")
 
 
-_OF_MESSAGES = Tree(MESSAGES, "messages", "messages", "id", _MESSAGE_COLUMNS)
+OF_MESSAGES = Tree(MESSAGES, "messages", "messages", "id", _MESSAGE_COLUMNS)
 _OF_FOLDERS = Tree(FOLDERS, "folders", "folders", "id", _FOLDER_COLUMNS)
 
 
@@ -97,14 +97,16 @@ def transfers_tree(target_id: int, key: str = "") -> Tree:
         "transfers",
         "message_id",
         _TRANSFER_COLUMNS,
-        f"target_id = {int(target_id)}",
+        # With a plus, so that the rows are found by their numbers: an index begins with target_id,
+        # and all rows of the target would be read for each block.
+        f"+target_id = {int(target_id)}",
     )
 
 
 def trees(database: Database) -> list[Tree]:
     """Return all trees of an index."""
     targets = database.rows("SELECT id, key FROM targets ORDER BY id")
-    return [_OF_MESSAGES, _OF_FOLDERS, *(transfers_tree(number, key) for number, key in targets)]
+    return [OF_MESSAGES, _OF_FOLDERS, *(transfers_tree(number, key) for number, key in targets)]
 
 
 def name_of(database: Database, tree: Tree, values: dict[str, Any] | None, row: int) -> str:
@@ -128,8 +130,8 @@ class Marks:
 
     def messages(self, where: str, values: tuple[Any, ...] = ()) -> None:
         """Some messages, as a WHERE says, are about to change or to go."""
-        self._keep(_OF_MESSAGES, where, values)
-        self._mark(_OF_MESSAGES, where, values)
+        self._keep(OF_MESSAGES, where, values)
+        self._mark(OF_MESSAGES, where, values)
 
     def message_ids(self, ids: Iterable[int]) -> None:
         """These messages are about to change."""
@@ -213,3 +215,17 @@ def _ranges(ids: list[int]) -> Iterator[tuple[int, int]]:
             first = number
         last = number
     yield first, last
+
+
+def merged(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield ascending ranges as few that neither touch nor overlap."""
+    at: tuple[int, int] | None = None
+    for first, last in ranges:
+        if at is not None and first <= at[1] + 1:
+            at = (at[0], max(at[1], last))
+        else:
+            if at is not None:
+                yield at
+            at = (first, last)
+    if at is not None:
+        yield at

@@ -16,7 +16,7 @@ import re
 import socket
 import ssl
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from waystation.errors import (
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from waystation.address import Account
+
+    _Context = Callable[[], ssl.SSLContext]
+    """Makes a context where one is needed: it takes longer than to connect."""
 
 log = logging.getLogger(__name__)
 
@@ -340,9 +343,11 @@ def open_stream(
     """
     way = way or Way()
     pinned = way.fingerprint
-    context = _context(ca_file) if pinned is None else PinnedContext(pinned)
+    tls = partial(_context, ca_file) if pinned is None else partial(PinnedContext, pinned)
+    if ca_file is not None:
+        tls()  # a wrong file shows before anybody is connected to
     try:
-        return _open(account, context, way, allow_plaintext=allow_plaintext, timeout=timeout)
+        return _open(account, tls, way, allow_plaintext=allow_plaintext, timeout=timeout)
     except CertificateError as error:
         if pinned is not None:
             raise
@@ -353,12 +358,12 @@ def _seen(account: Account, way: Way, timeout: float) -> str | None:
     """Return the fingerprint of a server's certificate, by another look at it."""
     context = PinnedContext(None)
     with suppress(WaystationError):
-        _open(account, context, way, allow_plaintext=False, timeout=timeout).close()
+        _open(account, lambda: context, way, allow_plaintext=False, timeout=timeout).close()
     return context.seen
 
 
 def _open(
-    account: Account, context: ssl.SSLContext, way: Way, *, allow_plaintext: bool, timeout: float
+    account: Account, tls: _Context, way: Way, *, allow_plaintext: bool, timeout: float
 ) -> Stream:
     try:
         sock = way.connect(account.host, account.port, min(timeout, 30))
@@ -372,12 +377,12 @@ def _open(
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(timeout)
         if account.security == "tls":
-            sock = _encrypted(sock, context, account.host)
+            sock = _encrypted(sock, tls(), account.host)
         stream = Stream(sock, account.host, account.protocol.upper())
         if account.security == "starttls" and account.protocol == "pop3":
-            _stls(stream, context, allow_plaintext=allow_plaintext)
+            _stls(stream, tls, allow_plaintext=allow_plaintext)
         elif account.security == "starttls":
-            _starttls(stream, context, allow_plaintext=allow_plaintext)
+            _starttls(stream, tls, allow_plaintext=allow_plaintext)
     except BaseException:
         sock.close()
         raise
@@ -423,7 +428,7 @@ def _encrypted(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.S
         ) from None
 
 
-def _starttls(stream: Stream, context: ssl.SSLContext, *, allow_plaintext: bool) -> None:
+def _starttls(stream: Stream, tls: _Context, *, allow_plaintext: bool) -> None:
     greeting = stream.readline()
     if greeting[:4].upper() != b"* OK":
         # PREAUTH leaves no room for STARTTLS; BYE and garbage are for whoever reads next.
@@ -435,14 +440,14 @@ def _starttls(stream: Stream, context: ssl.SSLContext, *, allow_plaintext: bool)
         stream.send(b"S2 STARTTLS\r\n")
         if not _reply(stream, b"S2").upper().startswith(b"OK"):
             raise NoEncryptionError(stream.host)
-        stream.encrypt(context)
+        stream.encrypt(tls())
         greeting = b"* OK TLS begins\r\n"
     elif not allow_plaintext:
         raise NoEncryptionError(stream.host)
     stream.push_back(greeting)
 
 
-def _stls(stream: Stream, context: ssl.SSLContext, *, allow_plaintext: bool) -> None:
+def _stls(stream: Stream, tls: _Context, *, allow_plaintext: bool) -> None:
     """Turn to TLS by STLS (RFC 2595 section 4)."""
     greeting = stream.readline()
     if greeting[:3].upper() != b"+OK":
@@ -452,7 +457,7 @@ def _stls(stream: Stream, context: ssl.SSLContext, *, allow_plaintext: bool) -> 
         stream.send(b"STLS\r\n")
         if stream.readline()[:3].upper() != b"+OK":
             raise NoEncryptionError(stream.host, stream.protocol)
-        stream.encrypt(context)
+        stream.encrypt(tls())
         # Without the time stamp of APOP, which was said before TLS and could be anyone's.
         greeting = b"+OK TLS begins\r\n"
     elif not allow_plaintext:

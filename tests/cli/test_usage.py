@@ -166,6 +166,21 @@ def test_help_and_version_load_nothing_heavy() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_status_loads_nothing_that_only_others_need(exported: Path) -> None:
+    heavy = {"imapclient", "sqlite_utils", "ssl", "keyring", "requests", "msal", "authlib"}
+    script = (
+        "import sys; from waystation import cli\n"
+        f"code = cli.run(['status', {str(exported)!r}, '--json'])\n"
+        f"sys.exit(code or ' '.join({heavy!r} & sys.modules.keys()) or 0)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_list_of_commands_loads_none_of_them() -> None:
     script = (
         "import sys; from waystation import cli\n"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -128,3 +129,36 @@ def test_who_keeps_the_frames_of_others_does_not_hold_up_a_commit(tmp_path: Path
         sys.setprofile(None)
 
     assert frames
+
+
+def test_an_index_that_is_up_to_date_is_opened_without_the_library_for_migrations(
+    path: Path,
+) -> None:
+    script = (
+        "import sys; from pathlib import Path; from store.database import Database\n"
+        "Database.write(Path(sys.argv[1])).close()\n"
+        "sys.exit('sqlite_utils' in sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_fails_inside_is_undone_and_the_rest_stays(path: Path) -> None:
+    with Database.write(path) as database:
+        with database.atomic():
+            database.execute("INSERT INTO targets (name, key) VALUES ('one', '1')")
+            with suppress(StorageError), database.atomic():
+                database.execute("INSERT INTO targets (name, key) VALUES ('two', '2')")
+                with database.atomic():
+                    database.execute("INSERT INTO targets (name, key) VALUES ('three', '3')")
+                    raise StorageError(path, "no more")
+            database.execute("INSERT INTO targets (name, key) VALUES ('four', '4')")
+
+        assert list(database.rows("SELECT name FROM targets")) == [("one",), ("four",)]

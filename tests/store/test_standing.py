@@ -27,7 +27,7 @@ from store.standing import (
 from store.transfers import ARRIVED, Repair, Transfer, TransferState
 
 if TYPE_CHECKING:
-    from store.index import MessageState
+    from store.tallies import MessageState
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 SEEN = Look(was_seen=True)

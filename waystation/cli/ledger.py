@@ -104,7 +104,7 @@ def _tell(listener: Listener, rows: Iterable[dict[str, Any]]) -> int:
 
 def _rows(archive: Archive, only: str | None) -> Iterator[dict[str, Any]]:
     rows = Rows(archive)
-    for message in archive.index.messages():
+    for message in archive.index.messages(only):
         row = rows.of(message)
         reached = {message.state, *(target["state"] for target in row["targets"].values())}
         if only is None or only in reached:

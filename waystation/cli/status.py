@@ -59,11 +59,13 @@ def run(archive: Path, listener: Listener) -> int:
     """
     from store.archive import Archive
     from store.status import status
+    from store.tallies import all_tallies
 
     with Archive.read(archive) as opened:
-        folders = status(opened)
+        counted = all_tallies(opened.database)
+        folders = status(opened, counted)
         targets = [target.name for target in opened.transfers.targets()]
-        reasons = _target_reasons(opened.transfers.totals())
+        reasons = _target_reasons(opened.transfers.totals(counted))
         source = opened.description.source
     arrived = {target: _arrived(folders, target) for target in targets}
     total = _total(folders)
