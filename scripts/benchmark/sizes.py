@@ -1,0 +1,43 @@
+"""How much is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The numbers of messages, octets and rounds of one run of the bench."""
+
+    small: int = 20_000
+    mixed: int = 5_000
+    folders: int = 20
+    large: int = 200_000_000
+    """Octets of the one large message."""
+    many: int = 200_000
+    """Rows of the index where their number is what matters."""
+    million: int = 1_000_000
+    few: int = 200
+    slow: int = 2_000
+    """Messages for a contender that is slow, so that its rate is extrapolated."""
+    crawling: int = 200
+    """Messages for one that waits for each of them, at a distance."""
+    rounds: int = 5
+    starts: int = 11
+    """Rounds of what takes no time."""
+    slow_rounds: int = 2
+
+
+FULL = Sizes()
+QUICK = Sizes(
+    small=2_000,
+    mixed=300,
+    large=50_000_000,
+    many=5_000,
+    million=20_000,
+    slow=150,
+    crawling=25,
+    rounds=2,
+    starts=3,
+    slow_rounds=1,
+)
