@@ -30,13 +30,13 @@ class Sizes:
 
 FULL = Sizes()
 QUICK = Sizes(
-    small=2_000,
+    small=1_500,
     mixed=300,
-    large=50_000_000,
-    many=5_000,
+    large=20_000_000,
+    many=3_000,
     million=20_000,
-    slow=150,
-    crawling=25,
+    slow=60,
+    crawling=20,
     rounds=2,
     starts=3,
     slow_rounds=1,

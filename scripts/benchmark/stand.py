@@ -153,6 +153,7 @@ def stand(sizes: Sizes, cache: Path | None) -> Iterator[Stand]:
     # a short path: Dovecot's UNIX sockets lie in it, and its mail belongs to another account
     work = Path(tempfile.mkdtemp(prefix="ws", dir="/tmp"))
     with contextlib.ExitStack() as at_end:
+        at_end.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
         at_end.callback(_remove, work)
         work.chmod(0o755)
         shelf = cache or work / "shelf"

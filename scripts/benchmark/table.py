@@ -27,6 +27,8 @@ class Table:
     series: list[Series]
     goals: list[Goal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+    """Lines that are told as they stand."""
 
     def named(self, name: str) -> Series | None:
         """Return the series of a contender that ran."""
@@ -40,6 +42,7 @@ class Table:
             yield from columns([TITLES, *(_row(each, ran[0]) for each in ran)])
         for sentence in (*map(str, self.goals), *self.notes, *self._failures()):
             yield from _wrapped(sentence)
+        yield from (f"    {line}" for line in self.details)
 
     def _failures(self) -> Iterator[str]:
         for each in self.series:
@@ -54,6 +57,7 @@ class Table:
             "series": [_figures(each) for each in self.series],
             "goals": [{**asdict(goal), "is_met": goal.is_met} for goal in self.goals],
             "notes": self.notes,
+            "details": self.details,
         }
 
 
@@ -70,13 +74,17 @@ def _row(series: Series, first: Series) -> tuple[str, ...]:
     return (
         series.name,
         f"{series.rate:,.0f}" if series.messages else "",
-        f"{series.wall:.2f}",
-        f"{low:.2f}-{high:.2f}",
+        _seconds(series.wall),
+        f"{_seconds(low)}-{_seconds(high)}",
         f"{times_as_fast(series, first).value:.2f}",
-        f"{series.cpu:.2f}",
+        _seconds(series.cpu),
         f"{series.peak / 1e6:.1f}",
         series.durable,
     )
+
+
+def _seconds(count: float) -> str:
+    return f"{count:.2f}" if count < 100 else f"{count:.0f}"
 
 
 def _figures(series: Series) -> dict[str, object]:

@@ -21,9 +21,9 @@ def search(bench: Bench) -> Iterator[Table]:
     archive = stand.new_directory()
     say(f"an archive of {count:,} messages with words in them")
     octets = questions.fill(archive, count)
-    notes = []
+    details = []
     for title, lines in questions.measured(archive, bench.sizes.starts):
-        notes += [f"{title.partition(' (')[0]}: {line}" for line in lines]
+        details += [title, *(f"  {line}" for line in lines)]
     whole = Contender(
         "waystation search",
         turns.READS_ONLY,
@@ -31,4 +31,4 @@ def search(bench: Bench) -> Iterator[Table]:
     )
     series = measured_in_turns([whole], bench.sizes.starts)
     title = f"{count:,} messages, {octets / 1e6:.0f} MB; the whole command, then in one process"
-    yield Table("search", title, series, notes=notes)
+    yield Table("search", title, series, details=details)
