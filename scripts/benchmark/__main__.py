@@ -33,15 +33,14 @@ _INTERRUPTED = 130
 
 
 def main() -> int:
-    parser = _parser()
-    options = parser.parse_args()
+    options = parser().parse_args()
     if options.list:
         for name, cell in CELLS.items():
             only = " (only when named)" if name in ONLY_WHEN_NAMED else ""
             print(f"{name:20} {(cell.__doc__ or '').strip()}{only}")
         return 0
     if not is_available():
-        parser.error("needs Dovecot 2.3 (Debian: dovecot-imapd)")
+        parser().error("needs Dovecot 2.3 (Debian: dovecot-imapd)")
     sizes = QUICK if options.quick else FULL
     if options.rounds:
         sizes = replace(
@@ -83,12 +82,13 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return what the command line takes."""
     words = (purpose or "").partition(":")[0]
-    parser = argparse.ArgumentParser(
+    arguments = argparse.ArgumentParser(
         prog="scripts/bench", description=f"{words}. See docs/benchmarks.md."
     )
-    add = parser.add_argument
+    add = arguments.add_argument
     add("--list", action="store_true", help="name the cells and end")
     add("--only", choices=CELLS, action="append", metavar="CELL", help="may be repeated")
     add("--quick", action="store_true", help="smaller corpora, fewer rounds: two minutes")
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"only these, with commas: {','.join(NAMES)}; none for nobody",
     )
     add("--imapsync", type=_program, metavar="PATH", help="where imapsync is, to take part")
-    return parser
+    return arguments
 
 
 def _positive(text: str) -> int:

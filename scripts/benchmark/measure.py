@@ -48,11 +48,13 @@ class Run:
     peak: float
 
 
-def measure(command: list[str], told: Path, env: Mapping[str, str]) -> Run:
+def measure(
+    command: list[str], told: Path, env: Mapping[str, str], patience: float | None = None
+) -> Run:
     """Run a command and return what it took; `told` is a file for the one who measures.
 
     Raises:
-        Incomplete: the command did not end well.
+        Incomplete: the command did not end well, or not within `patience`, in seconds.
     """
     # what others have written must not be synced on this one's account
     os.sync()
@@ -67,12 +69,13 @@ def measure(command: list[str], told: Path, env: Mapping[str, str]) -> Run:
         start_new_session=True,
     )
     try:
-        _, words = process.communicate()
+        _, words = process.communicate(timeout=patience)
+    except subprocess.TimeoutExpired as error:
+        _end(process)
+        raise Incomplete(f"{' '.join(command)} did not end in {patience:g} s") from error
     except BaseException:
         # whoever interrupts us is not heard by a session of its own
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _end(process)
         raise
     finally:
         if process.stderr is not None:
@@ -83,6 +86,13 @@ def measure(command: list[str], told: Path, env: Mapping[str, str]) -> Run:
         code, wall, cpu, kibibytes = process.returncode or 1, 0.0, 0.0, 0
     demand(code == 0, f"{' '.join(command)} ended with {code}: {_tail(words)}")
     return Run(wall, cpu, kibibytes * 1024)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def demand(is_fine: bool, sentence: str) -> None:

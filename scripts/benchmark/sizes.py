@@ -26,6 +26,8 @@ class Sizes:
     starts: int = 11
     """Rounds of what takes no time."""
     slow_rounds: int = 2
+    patience: float = 3600.0
+    """Seconds after which one run is given up."""
 
 
 FULL = Sizes()
@@ -40,4 +42,5 @@ QUICK = Sizes(
     rounds=2,
     starts=3,
     slow_rounds=1,
+    patience=60.0,
 )

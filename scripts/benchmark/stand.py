@@ -81,7 +81,8 @@ class Stand:
         Raises:
             Incomplete: the command did not end well.
         """
-        return measure(list(command), self.work / "told", {PASSWORD_VARIABLE: PASSWORD})
+        env = {PASSWORD_VARIABLE: PASSWORD}
+        return measure(list(command), self.work / "told", env, self.sizes.patience)
 
     def lay(self, wanted: Corpus) -> str:
         """Return the user with such a mailbox, which the server has in its memory."""

@@ -72,6 +72,11 @@ def test_what_is_measured_ends_with_an_interruption(tmp_path: Path) -> None:
     assert has_ended(int(pid_file.read_text()))
 
 
+def test_a_command_that_does_not_end_is_given_up(tmp_path: Path) -> None:
+    with pytest.raises(Incomplete, match=r"sleep 60 did not end in 0\.2 s"):
+        measure(["sleep", "60"], tmp_path / "told", {}, patience=0.2)
+
+
 def has_ended(pid: int) -> bool:
     """Tell whether a process is gone, or goes right now."""
     try:
