@@ -24,7 +24,7 @@ VERSION = 1
 """To be raised when a seed comes to mean other mail: what lies on a shelf is then not taken."""
 
 _MIXED_MEDIAN = 8_200
-_MIXED_SIGMA = 2.13
+_MIXED_SIGMA = 2.17
 _MIXED_MOST = 21_000_000
 _PLAIN_MOST = 30_000
 """Octets up to which mail has no attachment."""

@@ -113,6 +113,11 @@ def _paired(first: Series, second: Series) -> Iterable[tuple[Run, Run]]:
     return itertools.product(first.runs, second.runs)
 
 
+def in_words(rounds: int) -> str:
+    """Return how often all of them ran."""
+    return "1 round" if rounds == 1 else f"{rounds} rounds in turns"
+
+
 def turns(contenders: Sequence[Contender], rounds: int) -> Iterator[list[Contender]]:
     """Yield who runs in each round, in which order; every round begins with another one."""
     for number in range(rounds):

@@ -79,7 +79,7 @@ def _table(bench: Bench, wanted: Corpus, cell: str, rounds: int) -> Table:
         )
     series = measured_in_turns(contenders, rounds)
     demand(us.archived(archive) == before, "something was new")
-    table = Table(cell, f"{described(wanted)}, nothing new; {rounds} rounds in turns", series)
+    table = Table(cell, f"{described(wanted)}, nothing new; {turns.in_words(rounds)}", series)
     if took > 1:
         table.notes.append(f"before: mailbox and archive made in {took:.0f} s, not in turns")
     return table

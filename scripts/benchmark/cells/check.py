@@ -37,6 +37,6 @@ def check(bench: Bench) -> Iterator[Table]:
         ),
     ]
     ours, theirs = series = measured_in_turns(contenders, rounds)
-    table = Table("check", f"{described(wanted)}; {rounds} rounds in turns", series)
+    table = Table("check", f"{described(wanted)}; {turns.in_words(rounds)}", series)
     table.notes.append(f"wall, against sha256sum: {wall_ratio(ours, theirs)} x")
     yield table

@@ -103,7 +103,7 @@ def _against(bench: Bench, wanted: Corpus, cell: str, bound: float | None, oppon
 
 def _table(bench: Bench, wanted: Corpus, cell: str, contenders: Sequence[Contender]) -> Table:
     series = measured_in_turns(contenders, bench.sizes.rounds)
-    return Table(cell, f"{described(wanted)}; {bench.sizes.rounds} rounds in turns", series)
+    return Table(cell, f"{described(wanted)}; {turns.in_words(bench.sizes.rounds)}", series)
 
 
 def described(wanted: Corpus) -> str:

@@ -44,7 +44,7 @@ def pop3(bench: Bench) -> Iterator[Table]:
         *bench.peers.pulling_by_pop3(stand, wanted),
     ]
     series = measured_in_turns(contenders, rounds)
-    table = Table("pop3", f"{described(wanted)}; {rounds} rounds in turns", series)
+    table = Table("pop3", f"{described(wanted)}; {turns.in_words(rounds)}", series)
     for each in series[2:]:
         if each.runs:
             ratio = times_as_fast(series[0], each)

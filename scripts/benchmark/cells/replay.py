@@ -126,7 +126,7 @@ def _imapsync(bench: Bench, program: Path, count: int, port: int, rounds: int) -
 
 def _table(bench: Bench, wanted: Corpus, cell: str, contenders: list[Contender]) -> Table:
     series = measured_in_turns(contenders, bench.sizes.rounds)
-    title = f"{described(wanted)} into an empty mailbox; {bench.sizes.rounds} rounds in turns"
+    title = f"{described(wanted)} into an empty mailbox; {turns.in_words(bench.sizes.rounds)}"
     return Table(cell, title, series)
 
 
