@@ -58,7 +58,7 @@ def drain(bench: Bench) -> Iterator[Table]:
 
 
 def mixed(bench: Bench) -> Iterator[Table]:
-    """5,000 messages of all sizes over 20 folders, some 400 MB, against mbsync with its default."""
+    """5,000 messages of all sizes over 20 folders, some 390 MB, against mbsync with its default."""
     wanted = Corpus("mixed", bench.sizes.mixed, bench.sizes.folders)
     yield _against(bench, wanted, "export-mixed", 2.0, MBSYNC)
 
