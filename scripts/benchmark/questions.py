@@ -1,4 +1,4 @@
-"""The part `search` of scripts/bench: an archive that is filled without a server, and questions.
+"""Questions for the cell `search`: an archive that is filled without a server, and questions.
 
 Words are drawn as in a language, few of them often and most of them seldom, from a seed.
 """

@@ -1,0 +1,1 @@
+"""What is compared with what; each function is one cell of docs/benchmarks.md."""
