@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 B = TypeVar("B", bound=Body)
 
-_STREAMING = Window(messages=128, octets=8_000_000)
+_STREAMING = Window(messages=512, octets=16_000_000)
+"""512 answers of some 110 octets each fit into what two sockets hold, so that neither side has to
+read before the other goes on."""
+_BY_CONSENT = Window(messages=2, octets=8_000_000)
+"""Where each message waits for a consent, the answer to the one before comes in the meantime."""
 _ONE_BY_ONE = Window(messages=1, octets=0)
 _LITERAL_MINUS = 4096  # RFC 7888 section 5
 _WITHOUT_CONSENT = 1024 * 1024
@@ -45,9 +49,15 @@ class ImapTarget:
         self._without_consent = _SMALL if is_careful else _WITHOUT_CONSENT
         self._wire_names: dict[tuple[str, ...], bytes] = {}
         self._open = b""
-        # Without literals that need no consent, each message costs a round trip anyway.
-        streams = pipelined and not is_careful and session.has("LITERAL+")
-        self._window = _STREAMING if streams else _ONE_BY_ONE
+        has_plus = session.has("LITERAL+")
+        if not pipelined or is_careful:
+            self._window = _ONE_BY_ONE
+        elif has_plus or session.has("LITERAL-"):
+            self._window = _STREAMING
+        else:
+            self._window = _BY_CONSENT
+        if not has_plus:
+            self._without_consent = _LITERAL_MINUS if session.has("LITERAL-") else 0
 
     @property
     def window(self) -> Window:
@@ -133,13 +143,8 @@ class ImapTarget:
         size: int,
     ) -> bytes:
         """See ``MailTarget``."""
-        session = self._session
-        most = self._without_consent if session.has("LITERAL+") else 0
-        if session.has("LITERAL-"):
-            most = max(most, _LITERAL_MINUS)
-        needs_no_consent = size <= most
-        return session.wire.send_append(
-            self._open, flags, date, message, size, synchronising=not needs_no_consent
+        return self._session.wire.send_append(
+            self._open, flags, date, message, size, synchronising=size > self._without_consent
         )
 
     def store(self, uids: bytes, sign: Literal["+", "-"], flag: str) -> None:

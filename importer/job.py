@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from importer.excluded import choice_of
+from importer.flow import Ceiling
 from importer.memory import Memory
 from importer.pace import Pace, PaceLimits
 from importer.refusals import Refusals
@@ -107,6 +108,7 @@ class Job:
     rate: Rate = field(init=False)
     refusals: Refusals = field(init=False)
     trouble: Trouble = field(default_factory=Trouble)
+    ceiling: Ceiling = field(default_factory=Ceiling)
     memory: Memory = field(default_factory=Memory)
     pace: Pace = field(init=False)
     """How fast a house with rules is sent to."""

@@ -40,12 +40,17 @@ class Outcomes:
         job.result.repaired += bool(intent.repairs)
         job.progress.advance(1, message.size or 0)
         job.trouble.forget(message.id)
-        outcome = replace(intent, state=TransferState.APPENDED, reply=answer.reply)
-        believed = folder.take(message.id, answer.appenduid)
-        if believed is not None:
-            outcome = replace(outcome, uidvalidity=believed[0], uid=believed[1])
-        self.waiting.append(outcome)
-        return outcome.uid
+        uidvalidity, uid = folder.take(message.id, answer.appenduid) or (intent.uidvalidity, None)
+        self.waiting.append(
+            replace(
+                intent,
+                state=TransferState.APPENDED,
+                reply=answer.reply,
+                uidvalidity=uidvalidity,
+                uid=uid,
+            )
+        )
+        return uid
 
     def not_sent(self, intent: Transfer, reply: str | None = None) -> None:
         """Note that a message is not in the target, which is certain, and is to be sent again."""

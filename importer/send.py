@@ -16,7 +16,13 @@ from importer.flow import Flow
 from importer.outcomes import Outcomes
 from importer.placing import open_folder, place
 from importer.proven import proven
-from importer.refusals import FolderClosedError, FolderGoneError, TargetFullError, says_gone
+from importer.refusals import (
+    FolderClosedError,
+    FolderGoneError,
+    TargetFullError,
+    says_full,
+    says_gone,
+)
 from importer.routine import NewConnectionError
 from store.transfers import Transfer, TransferState
 from waystation.errors import (
@@ -38,9 +44,11 @@ if TYPE_CHECKING:
     from waystation.imap import Selected
     from waystation.wire import Tagged
 
-_GROUP_MESSAGES = 32
+_FEWEST, _MOST = 32, 256
+"""Messages whose intent is recorded in one step: as many as may be in flight, in these bounds. So
+a slow target leaves little in doubt, and towards a fast one no message waits for the disk."""
 _GROUP_OCTETS = 4_000_000
-_SPAN = 1000
+_SPAN = 5000
 """After so many messages the folder is opened anew: UIDNEXT then comes from the server itself,
 and what has to be looked up after a lost answer stays little."""
 _PAGE = 200
@@ -58,7 +66,8 @@ class Sender:
     def __init__(self, job: Job, mail_target: MailTarget) -> None:
         self._job = job
         self._mail_target = mail_target
-        self._flow = Flow(mail_target.window)
+        self._flow = Flow(mail_target.window, ceiling=job.ceiling)
+        self._limit = mail_target.limit
         self._in_flight: OrderedDict[bytes, _InFlight] = OrderedDict()
         self._octets_in_flight = 0
         self._outcomes = Outcomes(job)
@@ -132,27 +141,27 @@ class Sender:
 
     def _groups(self, name: str, ids: array[int]) -> Iterator[list[ArchivedMessage]]:
         """Yield messages in groups whose intent is recorded in one step."""
-        window = self._mail_target.window.messages
-        most = 1 if self._job.rate.is_limited else min(_GROUP_MESSAGES, window)
+        window = 1 if self._job.rate.is_limited else self._mail_target.window.messages
         group: list[ArchivedMessage] = []
         octets = 0
         for start in range(0, len(ids), _PAGE):
             for message in self._job.archive.index.some(ids[start : start + _PAGE]):
-                if not self._is_to_send(message, name, self._mail_target.limit):
+                if not self._is_to_send(message, name):
                     continue
                 group.append(message)
                 octets += message.size or 0
+                most = min(max(_FEWEST, self._flow.width), _MOST, window)
                 if len(group) >= most or octets >= _GROUP_OCTETS:
                     yield group
                     group, octets = [], 0
         if group:
             yield group
 
-    def _is_to_send(self, message: ArchivedMessage, name: str, limit: int | None) -> bool:
+    def _is_to_send(self, message: ArchivedMessage, name: str) -> bool:
         """Whether a message is to be sent; what is not is set aside."""
         if self._outcomes.moved(message, name):
             return False
-        size = message.size or 0
+        size, limit = message.size or 0, self._limit
         if limit is not None and size > limit:
             self._outcomes.too_large(message, name, size, limit)
             return False
@@ -224,9 +233,12 @@ class Sender:
         self._octets_in_flight -= sent.message.size or 0
         self._flow.answered(sent.message.size or 0)
         if answer.is_ok:
+            self._job.ceiling.taken()
             self._outcomes.appended(folder, sent.message, sent.transfer, answer)
             return
         refused = RefusedError("APPEND", answer.reply)
+        if (refused.retriable or says_full(answer)) and self._ending is None:
+            self._job.ceiling.complained(len(self._in_flight) + 1)
         if says_gone(answer) and self._may_recreate(folder.name):
             self._try_later(sent, answer, FolderGoneError(folder.name, answer.reply))
         elif self._is_closed(answer) or (refused.retriable and self._may_try_again(sent)):
@@ -249,7 +261,9 @@ class Sender:
 
     def _may_try_again(self, sent: _InFlight) -> bool:
         """Whether a message that was refused for the time being is to be sent again."""
-        self._job.trouble.blame(sent.message.id)
+        if self._ending is None:
+            # What was in flight beside it may have been refused for its sake, or for their number.
+            self._job.trouble.blame(sent.message.id)
         return not self._job.trouble.is_given_up(sent.message.id)
 
     def _try_later(self, sent: _InFlight, answer: Tagged, why: WaystationError) -> None:

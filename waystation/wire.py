@@ -52,6 +52,7 @@ _COMMON_FETCH = re.compile(
 _COMMON_FLAGS = re.compile(
     rb"\* \d+ FETCH \(UID ([1-9]\d{0,8}) FLAGS \(([^()]*)\)(?: MODSEQ \(\d+\))?\)\r\n"
 )
+_GROWS = re.compile(rb"\* \d{1,20} (?:EXISTS|RECENT)\r\n")
 _ENDS_IN_LITERAL = re.compile(rb"~?\{(\d{1,20})\+?\}\r?\n\Z")
 _BEFORE_BODY = re.compile(rb"(?:BODY\[\](?:<0>)?|RFC822) \Z", re.IGNORECASE)
 _BODY = (b"BODY[]", b"RFC822", b"BODY[]<0>")
@@ -403,7 +404,10 @@ class Wire:
     def next_tagged(self) -> Tagged:
         """Return the next answer that ends a command of ``send_append``."""
         while not self._ended:
-            answer = self._parse(self._stream.readline(), None)
+            line = self._stream.readline()
+            if _GROWS.fullmatch(line):
+                continue  # said after each APPEND to the open folder
+            answer = self._parse(line, None)
             if isinstance(answer, Tagged):
                 return answer
         return self._ended.popleft()
@@ -607,12 +611,19 @@ def parse_date(text: bytes | None) -> datetime | None:
 
 def format_date(date: datetime) -> bytes:
     """Return a date as APPEND takes it: ``17-Jul-1996 02:44:25 -0700``, always in English."""
-    offset = date.utcoffset() or timedelta()
+    month = _MONTHS[date.month - 1]
+    # Not by strftime, which takes longer than all the rest of an APPEND.
+    return (
+        f"{date.day:02d}-{month}-{date.year:04d} {date.hour:02d}:{date.minute:02d}:"
+        f"{date.second:02d} {_offset(date.utcoffset() or timedelta())}"
+    ).encode()
+
+
+@lru_cache(maxsize=512)
+def _offset(offset: timedelta) -> str:
     sign = "-" if offset < timedelta() else "+"
     minutes = abs(offset) // timedelta(minutes=1)
-    month = _MONTHS[date.month - 1]
-    zone = f"{sign}{minutes // 60:02d}{minutes % 60:02d}"
-    return f"{date.day:02d}-{month}-{date.year:04d} {date:%H:%M:%S} {zone}".encode()
+    return f"{sign}{minutes // 60:02d}{minutes % 60:02d}"
 
 
 @lru_cache(maxsize=512)
