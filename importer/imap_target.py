@@ -12,14 +12,14 @@ from waystation.errors import ConnectionLostError, MessageTooLargeError, Protoco
 from waystation.wire import Body, Fetched, Tagged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
     from typing import BinaryIO, Literal
 
     from importer.digest import Content
     from importer.mime import Likeness
     from waystation.imap import ImapSession, Selected
-    from waystation.wire import Described
+    from waystation.wire import Described, Outgoing
 
 B = TypeVar("B", bound=Body)
 
@@ -29,7 +29,9 @@ read before the other goes on."""
 _BY_CONSENT = Window(messages=2, octets=8_000_000)
 """Where each message waits for a consent, the answer to the one before comes in the meantime."""
 _ONE_BY_ONE = Window(messages=1, octets=0)
-_LITERAL_MINUS = 4096  # RFC 7888 section 5
+_LITERAL_MINUS = 4096
+_GATHERED = 64 * 1024
+"""A larger message gains nothing by going with others."""
 _WITHOUT_CONSENT = 1024 * 1024
 """Octets that are sent without asking first. A server that takes no larger message says so
 before the upload, and does not have to hang up to be rid of it."""
@@ -57,12 +59,24 @@ class ImapTarget:
         else:
             self._window = _BY_CONSENT
         if not has_plus:
+            # RFC 7888 section 5
             self._without_consent = _LITERAL_MINUS if session.has("LITERAL-") else 0
+        gathers = self._window is _STREAMING and session.has("MULTIAPPEND")
+        self._gathers = min(_GATHERED, self._without_consent) if gathers else 0
 
     @property
     def window(self) -> Window:
         """See ``MailTarget``."""
         return self._window
+
+    @property
+    def gathers(self) -> int:
+        """See ``MailTarget``."""
+        return self._gathers
+
+    def append_all(self, messages: Sequence[Outgoing]) -> bytes:
+        """See ``MailTarget``."""
+        return self._session.wire.send_appends(self._open, messages)
 
     @property
     def limit(self) -> int | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from importer.excluded import choice_of
 from importer.flow import Ceiling
+from importer.gather import Gathering
 from importer.memory import Memory
 from importer.pace import Pace, PaceLimits
 from importer.refusals import Refusals
@@ -109,6 +110,7 @@ class Job:
     refusals: Refusals = field(init=False)
     trouble: Trouble = field(default_factory=Trouble)
     ceiling: Ceiling = field(default_factory=Ceiling)
+    gathering: Gathering = field(default_factory=Gathering)
     memory: Memory = field(default_factory=Memory)
     pace: Pace = field(init=False)
     """How fast a house with rules is sent to."""

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from store.maildir import READ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +41,25 @@ def proven(archive: Archive, message: ArchivedMessage) -> Iterator[BinaryIO | No
     finally:
         if file is not None:
             file.close()
+
+
+def proven_octets(archive: Archive, message: ArchivedMessage) -> bytes | None:
+    """Return the octets of a small message; None where they are not, or not found as, expected.
+
+    The fast way, for very many. What it does not find, ``proven`` may.
+    """
+    size = message.size or 0
+    try:
+        # Octets of this hash are what was archived, wherever they come from.
+        file = os.open(f"{archive.path}{os.sep}{message.path}", READ)
+        try:
+            octets = os.read(file, size + 1)
+        finally:
+            os.close(file)
+    except OSError:
+        return None
+    is_same = len(octets) == size and hashlib.sha256(octets).hexdigest() == message.sha256
+    return octets if is_same else None
 
 
 def _proven(file: BinaryIO, message: ArchivedMessage) -> BinaryIO | None:
