@@ -64,6 +64,10 @@ class ImapTarget:
         gathers = self._window is _STREAMING and session.has("MULTIAPPEND")
         self._gathers = min(_GATHERED, self._without_consent) if gathers else 0
 
+    def cut(self) -> None:
+        """See ``MailTarget``."""
+        self._session.cut()
+
     @property
     def window(self) -> Window:
         """See ``MailTarget``."""

@@ -67,6 +67,9 @@ class MailTarget(LookingTarget, Protocol):
     no more use, and a new one is opened.
     """
 
+    def cut(self) -> None:
+        """Break the connection, from any thread: whoever waits for an answer shall not."""
+
     @property
     def window(self) -> Window:
         """What this target bears; one message means: send, wait, send."""

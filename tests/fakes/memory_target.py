@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from importer.digest import Content, Digest
@@ -91,6 +92,8 @@ class MemoryServer:
         self.last_folder: tuple[str, ...] = ()
         """Where the last message went, or would have."""
         self.connections = 0
+        self.lock = Lock()
+        """For those who connect more than once at a time."""
 
     @contextmanager
     def connect(self) -> Iterator[MemoryTarget]:
@@ -126,6 +129,9 @@ class MemoryTarget:
         self._answers: deque[Tagged] = deque()
         self._count = 0
         self._is_broken = False
+
+    def cut(self) -> None:
+        self._is_broken = True
 
     @property
     def window(self) -> Window:
@@ -241,9 +247,10 @@ class MemoryTarget:
         """Store all or none, whatever is to go wrong with one of them."""
         self._demand_line()
         server, wrong = self._server, self._server.wrong
-        numbers = set(range(server.appends + 1, server.appends + 1 + len(messages)))
-        server.appends += len(messages)
-        server.commands.append(len(messages))
+        with server.lock:
+            numbers = set(range(server.appends + 1, server.appends + 1 + len(messages)))
+            server.appends += len(messages)
+            server.commands.append(len(messages))
         server.last_folder = self._levels
         self._count += 1
         tag = b"T%d" % self._count
