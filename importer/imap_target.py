@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 B = TypeVar("B", bound=Body)
 
-_STREAMING = Window(messages=512, octets=16_000_000)
-"""512 answers of some 110 octets each fit into what two sockets hold, so that neither side has to
-read before the other goes on."""
+_STREAMING = Window(messages=2000, octets=16_000_000)
 _BY_CONSENT = Window(messages=2, octets=8_000_000)
 """Where each message waits for a consent, the answer to the one before comes in the meantime."""
 _ONE_BY_ONE = Window(messages=1, octets=0)

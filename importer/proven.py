@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from store.maildir import READ
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
     from store.archive import Archive
@@ -41,6 +42,26 @@ def proven(archive: Archive, message: ArchivedMessage) -> Iterator[BinaryIO | No
     finally:
         if file is not None:
             file.close()
+
+
+def read_ahead(archive: Archive, messages: Iterable[ArchivedMessage]) -> None:
+    """Have the system fetch the files of small messages from the disk, all at the same time.
+
+    One after the other, a disk takes longer to give them than a network to take them.
+    """
+    for message in messages:
+        if (message.size or 0) <= _WHOLE:
+            with suppress(OSError):
+                file = os.open(f"{archive.path}{os.sep}{message.path}", READ)
+                try:
+                    _fetch(file)
+                finally:
+                    os.close(file)
+
+
+def _fetch(file: int) -> None:
+    if sys.platform == "linux":
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def proven_octets(archive: Archive, message: ArchivedMessage) -> bytes | None:

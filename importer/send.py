@@ -17,7 +17,7 @@ from importer.flow import Flow
 from importer.gather import OCTETS, most_together
 from importer.outcomes import Outcomes
 from importer.placing import open_folder, place
-from importer.proven import proven, proven_octets
+from importer.proven import proven, proven_octets, read_ahead
 from importer.refusals import (
     FolderClosedError,
     FolderGoneError,
@@ -51,8 +51,13 @@ _FEWEST, _MOST = 32, 256
 a slow target leaves little in doubt, and towards a fast one no message waits for the disk."""
 _GROUP_OCTETS = 4_000_000
 _SPAN = 5000
-"""After so many messages the folder is opened anew: UIDNEXT then comes from the server itself,
-and what has to be looked up after a lost answer stays little."""
+_SPAN_SECONDS = 5.0
+"""After so many messages, or all that so many seconds are enough for, the folder is opened anew:
+UIDNEXT then comes from the server itself, and what has to be looked up after a lost answer takes
+no longer than it took to send."""
+_COMMANDS = 512
+"""Commands in flight at the most. So many answers of some 110 octets each fit into what two sockets
+hold, so that neither side has to read before the other goes on."""
 _PAGE = 200
 
 
@@ -100,7 +105,7 @@ class Sender:
         while spans:
             try:
                 folder = open_folder(self._mail_target, name, selected)
-                self._send_span(folder, spans.popleft())
+                self._send_span(folder, spans)
                 self._wait_as_told()
                 selected = place(self._job, self._mail_target, folder)
             except RefusedError as error:
@@ -140,12 +145,19 @@ class Sender:
 
     # What goes out
 
-    def _send_span(self, folder: OpenFolder, ids: array[int]) -> None:
-        """Send messages into the open folder, and take all answers to them."""
+    def _send_span(self, folder: OpenFolder, spans: deque[array[int]]) -> None:
+        """Send the first of these spans into the open folder, and take all answers to them.
+
+        Where that is soon done, the next as well, so that nobody waits for the answers meanwhile.
+        """
+        until = self._job.patience.clock() + _SPAN_SECONDS
         try:
-            for group in self._groups(folder.name, ids):
-                self._send_group(folder, group)
-                if self._ending is not None:
+            while self._ending is None:
+                for group in self._groups(folder.name, spans.popleft()):
+                    self._send_group(folder, group)
+                    if self._ending is not None:
+                        break
+                if not spans or self._job.patience.clock() >= until:
                     break
             self._send_gathered(folder)
             self._drain(folder)
@@ -190,6 +202,8 @@ class Sender:
         return True
 
     def _send_group(self, folder: OpenFolder, group: list[ArchivedMessage]) -> None:
+        if len(group) > 1:
+            read_ahead(self._job.archive, group)
         intents: list[Transfer] = []
         flags: list[Sequence[str]] = []
         for message in group:
@@ -225,8 +239,9 @@ class Sender:
 
     def _has_room_for(self, folder: OpenFolder, sent: list[_InFlight]) -> bool:
         """Wait until more may be in flight; False where none of this is to be sent any more."""
-        while self._ending is None and not self._flow.has_room(
-            self._messages_in_flight, self._octets_in_flight
+        while self._ending is None and not (
+            len(self._in_flight) < _COMMANDS
+            and self._flow.has_room(self._messages_in_flight, self._octets_in_flight)
         ):
             self._answered(folder, self._mail_target.answer())
         if self._ending is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from importer.gather import most_together
+from importer.placing import open_folder
 from importer.target import Window
 from store.transfers import TransferState
 from tests.compare import differences, snapshot
@@ -21,6 +22,10 @@ from waystation.wire import Tagged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from importer.placing import OpenFolder
+    from importer.target import MailTarget
+    from waystation.imap import Selected
 
 COUNT = 30
 
@@ -357,3 +362,28 @@ def test_dovecot_gets_the_same_mail_with_and_without_it(
     assert not differences(one_by_one, held)
     (inbox,) = [each for name, each in held.items() if name == "INBOX"]
     assert len(inbox) == 60
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(1000.0, 1), (0.0, 5)], ids=["fast", "slow"])
+def test_a_folder_is_opened_anew_after_a_span_of_messages_that_took_its_time(
+    mail_archive: Mail,
+    gathering: MemoryServer,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    times: int,
+) -> None:
+    monkeypatch.setattr("importer.send._SPAN", 7)
+    monkeypatch.setattr("importer.send._SPAN_SECONDS", seconds)
+    for number in range(COUNT):
+        mail_archive.add(mail(number))
+    opened: list[str] = []
+
+    def opening(target: MailTarget, name: str, selected: Selected | None) -> OpenFolder:
+        opened.append(name)
+        return open_folder(target, name, selected)
+
+    monkeypatch.setattr("importer.send.open_folder", opening)
+    mail_archive.replay(gathering.connect)
+
+    assert opened == ["INBOX"] * times
+    assert_each_once(mail_archive, gathering)

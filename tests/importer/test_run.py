@@ -146,6 +146,7 @@ def test_more_messages_than_fit_into_one_span_arrive_once(
     mail_archive: Mail, target: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importer.send._SPAN", 7)
+    monkeypatch.setattr("importer.send._SPAN_SECONDS", 0.0)
     monkeypatch.setattr("importer.send._PAGE", 3)
     monkeypatch.setattr("importer.placing._PAGE", 3)
     for number in range(40):
