@@ -14,6 +14,7 @@ import pytest
 from importer import baton
 from importer.refusals import TargetFullError
 from importer.target import Window
+from store.database import Database
 from store.transfers import TransferState
 from tests.compare import snapshot
 from tests.fakes.imap_server import Answer, Cut
@@ -32,18 +33,29 @@ ALL = EACH * len(FOLDERS)
 
 
 @pytest.fixture(autouse=True)
-def _few_are_worth_it(mail_archive: Mail, monkeypatch: pytest.MonkeyPatch) -> None:
+def _few_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take up connections for few messages; see that nobody waits within a transaction."""
     monkeypatch.setattr("importer.lanes._WORTH", 1)
-    passed_on = baton.Baton.passed_on
-    connection = mail_archive.archive.database._utils.conn
+    passed_on, atomic = baton.Baton.passed_on, Database.atomic
+    within = 0
+
+    @contextmanager
+    def counted(self: Database) -> Iterator[None]:
+        nonlocal within
+        within += 1
+        try:
+            with atomic(self):
+                yield
+        finally:
+            within -= 1
 
     @contextmanager
     def watched(self: baton.Baton) -> Iterator[None]:
-        assert not connection.in_transaction
+        assert not within
         with passed_on(self):
             yield
 
+    monkeypatch.setattr(Database, "atomic", counted)
     monkeypatch.setattr(baton.Baton, "passed_on", watched)
 
 
