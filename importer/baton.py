@@ -91,8 +91,14 @@ class Alone:
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        with self._baton.passed_on():
-            self._lock.acquire()
+        is_ours = False
+        try:
+            with self._baton.passed_on():
+                is_ours = self._lock.acquire()
+        except StoppedError:
+            if is_ours:
+                self._lock.release()  # the next one waits for it, only to hear that all is over
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

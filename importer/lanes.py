@@ -89,6 +89,8 @@ class _Lane:
 
 def lanes_for(job: Job) -> int:
     """Return how many connections are of use for what is left to send."""
+    if job.options.connections == 1:
+        return 1
     totals = job.archive.transfers.unsent_totals(job.target.id)
     names = {job.names[number] for number in totals if number in job.names} - job.failed
     messages = sum(count for count, _ in totals.values())
@@ -124,12 +126,12 @@ class Lanes:
         """
         self._lanes = [self._lane(first if number == 0 else None) for number in range(count)]
         self._alive = count
-        for number, lane in enumerate(self._lanes, 1):
-            lane.thread = threading.Thread(
-                target=self._run, args=(lane,), name=f"waystation lane {number}", daemon=True
-            )
-            lane.thread.start()
         try:
+            for number, lane in enumerate(self._lanes, 1):
+                lane.thread = threading.Thread(
+                    target=self._run, args=(lane,), name=f"waystation lane {number}", daemon=True
+                )
+                lane.thread.start()
             self._ended.wait()
         finally:
             self._stop()
@@ -153,11 +155,11 @@ class Lanes:
 
     def _stop(self) -> None:
         """Let every lane come to its end, and see that none does anything after that."""
-        threads = [lane.thread for lane in self._lanes if lane.thread is not None]
+        threads = [each.thread for each in self._lanes if each.thread and each.thread.ident]
         self._baton.is_stopping = True
         for lane in self._lanes:
             target = lane.target
-            if target is not None and lane.thread is not None and lane.thread.is_alive():
+            if target is not None:
                 target.cut()
         end = time.monotonic() + _GRACE
         self._baton.stop(_GRACE)
@@ -176,6 +178,7 @@ class Lanes:
                 pass
             except BaseException as error:  # noqa: BLE001 - raised again by ``send``
                 self._error = self._error or error
+            lane.target = None  # nobody is to break what is of use to others from now on
             self._alive -= 1
             self._baton.changed.notify_all()
             if not self._alive or self._error is not None:
@@ -237,10 +240,10 @@ class Lanes:
             if had_connected and not _is_of_the_line(error):
                 raise
             self._retired = error
-            if self._alive > 1:
+            if self._alive > 1 and not self._errands.are_over:
                 left = self._alive - 1
                 words = "one connection" if left == 1 else f"{left} connections"
-                lane.job.progress.note("", f"goes on with {words}: {error}")
+                lane.job.progress.note(self._job.target.name, f"goes on with {words}: {error}")
             return False
         return True
 

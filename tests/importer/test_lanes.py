@@ -325,3 +325,29 @@ def test_dovecot_gets_all_folders_over_several_connections(mail_archive: Mail) -
     assert {name: len(each) for name, each in held.items() if each} == dict.fromkeys(FOLDERS, EACH)
     told = [text.split(":")[0] for _, text in mail_archive.listener.notes]
     assert told in ([], ["goes on with 3 connections"])
+
+
+def test_whoever_waits_for_another_hears_that_the_run_is_over() -> None:
+    shared = baton.Baton()
+    alone = baton.Alone(shared)
+    heard: list[str] = []
+
+    def wait() -> None:
+        with shared.held():
+            try:
+                with alone:
+                    heard.append("a turn")
+            except baton.StoppedError:
+                heard.append("the end")
+
+    threads = [threading.Thread(target=wait, daemon=True) for _ in range(3)]
+    with shared.held(), alone:
+        for thread in threads:
+            thread.start()
+        with shared.passed_on():
+            pass
+        shared.is_stopping = True
+    for thread in threads:
+        thread.join(5)
+
+    assert heard == ["the end"] * 3
