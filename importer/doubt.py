@@ -19,7 +19,7 @@ from waystation.errors import RefusedError
 from waystation.model import split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from importer.house import HouseRules
     from importer.job import Job
@@ -37,10 +37,15 @@ _QUIET_LOOKS = 2
 _MOST_LOOKS = 240
 
 
-def settle_all(job: Job, mail_target: MailTarget) -> None:
-    """Find out what has become of every message in doubt, and record it."""
+def settle_all(job: Job, mail_target: MailTarget, among: Collection[str] | None = None) -> None:
+    """Find out what has become of every message in doubt, and record it.
+
+    ``among`` are the target's folders to look into; None is all of them.
+    """
     transfers, target_id = job.archive.transfers, job.target.id
     for name in transfers.in_doubt(target_id):
+        if among is not None and name not in among:
+            continue
         try:
             _await(job, mail_target, name)
             ids = transfers.in_doubt(target_id).get(name)
@@ -64,19 +69,20 @@ def settle_folder(
 ) -> int:
     """Settle what is in doubt in the open folder; return how many were not found."""
     house, numbers = job.options.house, list(ids)
-    if house is not None and _is_same_folder(job, selected, numbers):
-        done = _settle_in_house(job, mail_target, selected, numbers, house, is_final=is_final)
-    else:
-        done = settle(
-            job.archive,
-            mail_target,
-            selected,
-            job.target.id,
-            name,
-            numbers,
-            house=house,
-            is_final=is_final,
-        )
+    with job.looking:
+        if house is not None and _is_same_folder(job, selected, numbers):
+            done = _settle_in_house(job, mail_target, selected, numbers, house, is_final=is_final)
+        else:
+            done = settle(
+                job.archive,
+                mail_target,
+                selected,
+                job.target.id,
+                name,
+                numbers,
+                house=house,
+                is_final=is_final,
+            )
     job.result.settled += done.found
     job.steps += done.found
     return done.pending
@@ -149,7 +155,7 @@ def _await(job: Job, mail_target: MailTarget, name: str) -> None:
         _await_in_house(job, mail_target, name, job.options.house.lateness)
         return
     transfers = job.archive.transfers
-    looks = ceil(max(0.0, _STORING - transfers.seconds_in_doubt(job.target.id)) / _LOOK_EVERY)
+    looks = ceil(max(0.0, _STORING - transfers.seconds_in_doubt(job.target.id, name)) / _LOOK_EVERY)
     before: tuple[int, int] | None = None
     quiet = 0
     for look in range(_MOST_LOOKS):

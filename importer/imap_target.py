@@ -12,20 +12,24 @@ from waystation.errors import ConnectionLostError, MessageTooLargeError, Protoco
 from waystation.wire import Body, Fetched, Tagged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
     from typing import BinaryIO, Literal
 
     from importer.digest import Content
     from importer.mime import Likeness
     from waystation.imap import ImapSession, Selected
-    from waystation.wire import Described
+    from waystation.wire import Described, Outgoing
 
 B = TypeVar("B", bound=Body)
 
-_STREAMING = Window(messages=128, octets=8_000_000)
+_STREAMING = Window(messages=2000, octets=16_000_000)
+_BY_CONSENT = Window(messages=2, octets=8_000_000)
+"""Where each message waits for a consent, the answer to the one before comes in the meantime."""
 _ONE_BY_ONE = Window(messages=1, octets=0)
-_LITERAL_MINUS = 4096  # RFC 7888 section 5
+_LITERAL_MINUS = 4096
+_GATHERED = 64 * 1024
+"""A larger message gains nothing by going with others."""
 _WITHOUT_CONSENT = 1024 * 1024
 """Octets that are sent without asking first. A server that takes no larger message says so
 before the upload, and does not have to hang up to be rid of it."""
@@ -45,14 +49,36 @@ class ImapTarget:
         self._without_consent = _SMALL if is_careful else _WITHOUT_CONSENT
         self._wire_names: dict[tuple[str, ...], bytes] = {}
         self._open = b""
-        # Without literals that need no consent, each message costs a round trip anyway.
-        streams = pipelined and not is_careful and session.has("LITERAL+")
-        self._window = _STREAMING if streams else _ONE_BY_ONE
+        has_plus = session.has("LITERAL+")
+        if not pipelined or is_careful:
+            self._window = _ONE_BY_ONE
+        elif has_plus or session.has("LITERAL-"):
+            self._window = _STREAMING
+        else:
+            self._window = _BY_CONSENT
+        if not has_plus:
+            # RFC 7888 section 5
+            self._without_consent = _LITERAL_MINUS if session.has("LITERAL-") else 0
+        gathers = self._window is _STREAMING and session.has("MULTIAPPEND")
+        self._gathers = min(_GATHERED, self._without_consent) if gathers else 0
+
+    def cut(self) -> None:
+        """See ``MailTarget``."""
+        self._session.cut()
 
     @property
     def window(self) -> Window:
         """See ``MailTarget``."""
         return self._window
+
+    @property
+    def gathers(self) -> int:
+        """See ``MailTarget``."""
+        return self._gathers
+
+    def append_all(self, messages: Sequence[Outgoing]) -> bytes:
+        """See ``MailTarget``."""
+        return self._session.wire.send_appends(self._open, messages)
 
     @property
     def limit(self) -> int | None:
@@ -133,13 +159,8 @@ class ImapTarget:
         size: int,
     ) -> bytes:
         """See ``MailTarget``."""
-        session = self._session
-        most = self._without_consent if session.has("LITERAL+") else 0
-        if session.has("LITERAL-"):
-            most = max(most, _LITERAL_MINUS)
-        needs_no_consent = size <= most
-        return session.wire.send_append(
-            self._open, flags, date, message, size, synchronising=not needs_no_consent
+        return self._session.wire.send_append(
+            self._open, flags, date, message, size, synchronising=size > self._without_consent
         )
 
     def store(self, uids: bytes, sign: Literal["+", "-"], flag: str) -> None:

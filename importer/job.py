@@ -6,10 +6,13 @@ nothing in it has to outlive the run: the next one asks the archive what is left
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from importer.excluded import choice_of
+from importer.flow import Ceiling
+from importer.gather import Gathering
 from importer.memory import Memory
 from importer.pace import Pace, PaceLimits
 from importer.refusals import Refusals
@@ -19,6 +22,7 @@ from waystation.selection import EVERYTHING, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from importer.house import HouseRules
     from store.archive import Archive
@@ -84,6 +88,8 @@ class Options:
     newest_first: bool = True
     rate: float = 0
     """Messages per second at the most; 0 is no ceiling."""
+    connections: int = 1
+    """How many may be open at once at the most, towards a plain IMAP server."""
     folder_map: Mapping[str, str] = field(default_factory=dict)
     """Archived name to target name, by the user's wish."""
     selection: Selection = EVERYTHING
@@ -107,6 +113,10 @@ class Job:
     rate: Rate = field(init=False)
     refusals: Refusals = field(init=False)
     trouble: Trouble = field(default_factory=Trouble)
+    ceiling: Ceiling = field(default_factory=Ceiling)
+    gathering: Gathering = field(default_factory=Gathering)
+    looking: AbstractContextManager[object] = field(default_factory=nullcontext)
+    """Is entered to look messages up, which only one may do at a time."""
     memory: Memory = field(default_factory=Memory)
     pace: Pace = field(init=False)
     """How fast a house with rules is sent to."""

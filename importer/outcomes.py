@@ -32,6 +32,30 @@ class Outcomes:
         self, folder: OpenFolder, message: ArchivedMessage, intent: Transfer, answer: Tagged
     ) -> int | None:
         """Note that the target took a message; return its UID, if that is known and believed."""
+        place = folder.take(message.id, answer.appenduid)
+        self._taken(folder, message, intent, answer, place)
+        return None if place is None else place[1]
+
+    def all_appended(
+        self,
+        folder: OpenFolder,
+        sent: Sequence[tuple[ArchivedMessage, Transfer]],
+        answer: Tagged,
+    ) -> None:
+        """Note that the target took all messages of one command."""
+        ids = [message.id for message, _ in sent]
+        places = folder.take_all(ids, answer.appenduids(len(ids)))
+        for (message, intent), place in zip(sent, places, strict=True):
+            self._taken(folder, message, intent, answer, place)
+
+    def _taken(
+        self,
+        folder: OpenFolder,
+        message: ArchivedMessage,
+        intent: Transfer,
+        answer: Tagged,
+        place: tuple[int, int] | None,
+    ) -> None:
         job = self.job
         job.refusals.taken(folder.name)
         job.steps += 1
@@ -40,12 +64,16 @@ class Outcomes:
         job.result.repaired += bool(intent.repairs)
         job.progress.advance(1, message.size or 0)
         job.trouble.forget(message.id)
-        outcome = replace(intent, state=TransferState.APPENDED, reply=answer.reply)
-        believed = folder.take(message.id, answer.appenduid)
-        if believed is not None:
-            outcome = replace(outcome, uidvalidity=believed[0], uid=believed[1])
-        self.waiting.append(outcome)
-        return outcome.uid
+        uidvalidity, uid = place or (intent.uidvalidity, None)
+        self.waiting.append(
+            replace(
+                intent,
+                state=TransferState.APPENDED,
+                reply=answer.reply,
+                uidvalidity=uidvalidity,
+                uid=uid,
+            )
+        )
 
     def not_sent(self, intent: Transfer, reply: str | None = None) -> None:
         """Note that a message is not in the target, which is certain, and is to be sent again."""

@@ -12,17 +12,20 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from importer.doubt import settle_folder
+from importer.flags import carried
 from waystation.errors import RefusedError
 from waystation.model import split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from importer.job import Job
     from importer.target import MailTarget
+    from store.index import ArchivedMessage
     from waystation.imap import Selected
 
 _PAGE = 200
+_COMBINATIONS = 1000
 
 
 @dataclass(slots=True)
@@ -39,6 +42,23 @@ class OpenFolder:
     """Messages whose APPENDUID was believed since the folder was opened."""
     unplaced: array[int] = field(default_factory=lambda: array("Q"))
     """Messages that were taken without a believable APPENDUID."""
+    doubtful: array[int] = field(default_factory=lambda: array("Q"))
+    """Messages whose answer leaves open whether they were taken."""
+
+    _carried: dict[tuple[object, ...], tuple[list[str], tuple[str, ...]]] = field(
+        default_factory=dict
+    )
+
+    def carried(self, message: ArchivedMessage) -> tuple[Sequence[str], tuple[str, ...]]:
+        """Return which flags and keywords the folder keeps, and what is lost; see ``flags``."""
+        # Few combinations are told of many messages.
+        key = (message.flags, message.keywords, message.internaldate is None)
+        found = self._carried.get(key)
+        if found is None:
+            found = self._carried[key] = carried(message, self.selected)
+            if len(self._carried) > _COMBINATIONS:
+                self._carried.clear()
+        return found
 
     def take(self, message_id: int, appenduid: tuple[int, int] | None) -> tuple[int, int] | None:
         """Note that a message was taken; return its UIDVALIDITY and UID if they are believed."""
@@ -51,6 +71,15 @@ class OpenFolder:
         self.unplaced.append(message_id)
         self.highest += 1
         return None
+
+    def take_all(
+        self, message_ids: Sequence[int], appenduids: tuple[int, list[int]] | None
+    ) -> list[tuple[int, int] | None]:
+        """The same of messages that one command has carried, in their order."""
+        uidvalidity, uids = appenduids or (0, [])
+        told: list[tuple[int, int] | None] = [(uidvalidity, uid) for uid in uids]
+        told = told or [None] * len(message_ids)
+        return [self.take(number, each) for number, each in zip(message_ids, told, strict=True)]
 
     def _is_believable(self, appenduid: tuple[int, int]) -> bool:
         """Whether an APPENDUID can be true: this folder's UIDVALIDITY, a UID not yet given."""
@@ -76,9 +105,13 @@ def open_folder(mail_target: MailTarget, name: str, selected: Selected | None) -
 def place(job: Job, mail_target: MailTarget, folder: OpenFolder) -> Selected | None:
     """Look up the UIDs of what was appended and not told where, or told a lie.
 
-    Returns what the folder says of itself now, if it was asked.
+    What is doubtful is looked up as well, and recorded as appended or pending. Returns what the
+    folder says of itself now, if it was asked.
+
+    Raises:
+        RefusedError: the folder does not open for now, or at all while something is doubtful.
     """
-    if not folder.unplaced and not folder.placed:
+    if not folder.unplaced and not folder.placed and not folder.doubtful:
         return None
     try:
         selected = mail_target.open(split_name(folder.name))
@@ -86,10 +119,11 @@ def place(job: Job, mail_target: MailTarget, folder: OpenFolder) -> Selected | N
         if is_lie:
             _withdraw(job, folder.placed)
             folder.unplaced.extend(folder.placed)
-        if folder.unplaced:
-            settle_folder(job, mail_target, selected, folder.name, folder.unplaced)
+        if folder.unplaced or folder.doubtful:
+            sought = (*folder.unplaced, *folder.doubtful)
+            settle_folder(job, mail_target, selected, folder.name, sought)
     except RefusedError as error:
-        if error.retriable:
+        if error.retriable or folder.doubtful:
             raise
         # They are there; only the UIDs stay unknown until the next run asks again.
         return None

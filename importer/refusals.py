@@ -77,7 +77,7 @@ class Refusals:
 
     def refused(self, folder: str, answer: Tagged) -> TargetFullError | FolderClosedError | None:
         """Note that a folder refused a message for good; return why it is no use to go on."""
-        self._full_in_a_row = self._full_in_a_row + 1 if _FULL.search(answer.text) else 0
+        self._full_in_a_row = self._full_in_a_row + 1 if says_full(answer) else 0
         if self._full_in_a_row >= _FULL_IN_A_ROW:
             return TargetFullError(self.target, answer.reply)
         if self._refuses_all(folder, answer):
@@ -103,3 +103,8 @@ class Refusals:
 def says_gone(answer: Tagged) -> bool:
     """Whether a refusal says that the folder is not there (RFC 3501 section 6.3.11)."""
     return _GONE.search(answer.text) is not None
+
+
+def says_full(answer: Tagged) -> bool:
+    """Whether a refusal says that there is no more room (RFC 5530: OVERQUOTA)."""
+    return _FULL.search(answer.text) is not None

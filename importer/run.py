@@ -7,6 +7,7 @@ twice, nothing left out. On a broken connection the run itself begins anew, with
 from __future__ import annotations
 
 from array import array
+from functools import partial
 from typing import TYPE_CHECKING
 
 from importer.careful import CarefulSender
@@ -15,14 +16,16 @@ from importer.connecting import Connecting
 from importer.doubt import look_through_all, settle_all
 from importer.excluded import set_excluded_aside
 from importer.job import Imported, Job, Options
+from importer.lanes import Errand, Lanes, lanes_for
 from importer.mapping import prepare_folders
 from importer.plan import rank, slices
+from importer.routine import NewConnectionError
 from importer.send import Sender
 from waystation.errors import WaystationError
 from waystation.retry import Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from importer.target import MailTarget
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from store.transfers import Target
     from waystation.progress import Progress
 
+    Connect = Callable[[], AbstractContextManager[MailTarget]]
+
 DELAYS = (1.0, 2.0, 5.0, 15.0, 30.0)
 """Seconds before each new try: never at once, since a server may still be storing what it got
 when the line broke, and nobody could find that yet."""
@@ -38,7 +43,7 @@ when the line broke, and nobody could find that yet."""
 
 def replay(
     archive: Archive,
-    connect: Callable[[], AbstractContextManager[MailTarget]],
+    connect: Connect,
     target: Target,
     progress: Progress,
     options: Options | None = None,
@@ -67,15 +72,15 @@ def replay(
         try:
             with connect() as mail_target:
                 is_first, connecting.has_connected = not connecting.has_connected, True
-                _work(job, mail_target, is_first=is_first)
+                _work(job, connect, mail_target, is_first=is_first)
         except WaystationError as error:
             connecting.failed(error)
         else:
             return job.result
 
 
-def _work(job: Job, mail_target: MailTarget, *, is_first: bool) -> None:
-    """Do all that is left to do, on one connection."""
+def _work(job: Job, connect: Connect, mail_target: MailTarget, *, is_first: bool) -> None:
+    """Do all that is left to do, on one connection; send over several where that is of use."""
     house = job.options.house
     sender = CarefulSender(job, mail_target, house) if house else Sender(job, mail_target)
     prepare_folders(job, mail_target)
@@ -87,7 +92,14 @@ def _work(job: Job, mail_target: MailTarget, *, is_first: bool) -> None:
         job.result.flags_carried += carried
     _announce(job)
     folders = sorted(job.archive.index.folders(), key=rank)
-    _send(job, sender, folders)
+    errands = _errands(job, folders)
+    count = 1 if house else lanes_for(job)
+    if count == 1:
+        for errand in errands:
+            if errand.name not in job.failed:
+                sender.send(errand.source, errand.name, errand.ids())
+    elif not Lanes(job, connect, errands).send(count, mail_target):
+        raise NewConnectionError("one of several has broken")
     _send_what_made_trouble(job, sender, folders)
     if house:
         settle_all(job, mail_target)  # what showed late has a UID by now
@@ -100,16 +112,15 @@ def _announce(job: Job) -> None:
     job.progress.expect(job.result.appended + left)
 
 
-def _send(job: Job, sender: Sender | CarefulSender, folders: Iterable[ArchivedFolder]) -> None:
-    """Send span of time after span of time, each from all folders."""
+def _errands(job: Job, folders: Iterable[ArchivedFolder]) -> Iterator[Errand]:
+    """Yield what is to be sent: span of time after span of time, each from all folders."""
     # Where nothing is left to be sent, no row is looked at.
     waiting = job.archive.transfers.unsent_totals(job.target.id)
     for low, high in slices(job.archive.transfers.newest(), job.options.newest_first):
         for folder in folders:
-            name = job.names[folder.id]
-            if folder.id in waiting and name not in job.failed:
-                ids = _unsent(job, folder.id, low, high, troubled=False)
-                sender.send(folder.name, name, ids)
+            if folder.id in waiting:
+                ids = partial(_unsent, job, folder.id, low, high, troubled=False)
+                yield Errand(folder.name, job.names[folder.id], ids)
 
 
 def _send_what_made_trouble(

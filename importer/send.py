@@ -6,17 +6,25 @@ the folder is left, however it is left.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from contextlib import suppress
+from array import array
+from collections import OrderedDict, deque
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING
 
-from importer.flags import carried
 from importer.flow import Flow
+from importer.gather import OCTETS, most_together
 from importer.outcomes import Outcomes
 from importer.placing import open_folder, place
-from importer.proven import proven
-from importer.refusals import FolderClosedError, FolderGoneError, TargetFullError, says_gone
+from importer.proven import proven, proven_octets, read_ahead
+from importer.refusals import (
+    FolderClosedError,
+    FolderGoneError,
+    TargetFullError,
+    says_full,
+    says_gone,
+)
 from importer.routine import NewConnectionError
 from store.transfers import Transfer, TransferState
 from waystation.errors import (
@@ -26,10 +34,10 @@ from waystation.errors import (
     StorageError,
     WaystationError,
 )
+from waystation.wire import Outgoing
 
 if TYPE_CHECKING:
-    from array import array
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from importer.job import Job
     from importer.placing import OpenFolder
@@ -38,11 +46,18 @@ if TYPE_CHECKING:
     from waystation.imap import Selected
     from waystation.wire import Tagged
 
-_GROUP_MESSAGES = 32
+_FEWEST, _MOST = 32, 256
+"""Messages whose intent is recorded in one step: as many as may be in flight, in these bounds. So
+a slow target leaves little in doubt, and towards a fast one no message waits for the disk."""
 _GROUP_OCTETS = 4_000_000
-_SPAN = 1000
-"""After so many messages the folder is opened anew: UIDNEXT then comes from the server itself,
-and what has to be looked up after a lost answer stays little."""
+_SPAN = 5000
+_SPAN_SECONDS = 5.0
+"""After so many messages, or all that so many seconds are enough for, the folder is opened anew:
+UIDNEXT then comes from the server itself, and what has to be looked up after a lost answer takes
+no longer than it took to send."""
+_COMMANDS = 512
+"""Commands in flight at the most. So many answers of some 110 octets each fit into what two sockets
+hold, so that neither side has to read before the other goes on."""
 _PAGE = 200
 
 
@@ -51,6 +66,10 @@ class _InFlight:
     message: ArchivedMessage
     transfer: Transfer
 
+    @property
+    def size(self) -> int:
+        return self.message.size or 0
+
 
 class Sender:
     """Sends over one connection."""
@@ -58,9 +77,16 @@ class Sender:
     def __init__(self, job: Job, mail_target: MailTarget) -> None:
         self._job = job
         self._mail_target = mail_target
-        self._flow = Flow(mail_target.window)
-        self._in_flight: OrderedDict[bytes, _InFlight] = OrderedDict()
+        self._flow = Flow(mail_target.window, ceiling=job.ceiling)
+        self._limit = mail_target.limit
+        self._gathers = 0 if job.rate.is_limited else mail_target.gathers
+        self._in_flight: OrderedDict[bytes, list[_InFlight]] = OrderedDict()
+        """The messages of each command that is not answered yet, by its tag."""
+        self._messages_in_flight = 0
         self._octets_in_flight = 0
+        self._gathered: list[tuple[_InFlight, Outgoing]] = []
+        """Messages of the next command, whose intents are recorded."""
+        self._octets_gathered = 0
         self._outcomes = Outcomes(job)
         self._ending: WaystationError | None = None
         """Why nothing more is to be sent on this connection."""
@@ -75,21 +101,31 @@ class Sender:
             return
         self._job.progress.folder(source, len(ids))
         selected: Selected | None = None
-        for start in range(0, len(ids), _SPAN):
+        spans = deque(ids[start : start + _SPAN] for start in range(0, len(ids), _SPAN))
+        while spans:
             try:
                 folder = open_folder(self._mail_target, name, selected)
+                self._send_span(folder, spans)
+                self._wait_as_told()
+                selected = place(self._job, self._mail_target, folder)
             except RefusedError as error:
                 self._job.fail(name, source, error)
                 return
-            self._send_span(folder, ids[start : start + _SPAN])
-            self._wait_as_told()
-            selected = place(self._job, self._mail_target, folder)
+            if folder.doubtful:
+                spans.appendleft(self._still_to_send(folder.doubtful))
             if isinstance(self._ending, FolderClosedError):
                 self._job.leave(name, source, str(self._ending))
                 self._ending = None
                 return
             if self._ending is not None:
                 raise self._ending
+
+    def _still_to_send(self, ids: array[int]) -> array[int]:
+        """Return which of these, after they were looked for, are not in the target."""
+        found = self._job.archive.transfers.some(self._job.target.id, ids)
+        left = [each.message_id for each in found if each.state is TransferState.PENDING]
+        self._job.progress.advance(len(ids) - len(left), 0)
+        return array("Q", left)
 
     def _wait_as_told(self) -> None:
         """Wait, where the server asked for it, before it is asked anything more."""
@@ -109,19 +145,26 @@ class Sender:
 
     # What goes out
 
-    def _send_span(self, folder: OpenFolder, ids: array[int]) -> None:
-        """Send messages into the open folder, and take all answers to them."""
+    def _send_span(self, folder: OpenFolder, spans: deque[array[int]]) -> None:
+        """Send the first of these spans into the open folder, and take all answers to them.
+
+        Where that is soon done, the next as well, so that nobody waits for the answers meanwhile.
+        """
+        until = self._job.patience.clock() + _SPAN_SECONDS
         try:
-            for group in self._groups(folder.name, ids):
-                self._send_group(folder, group)
-                if self._ending is not None:
+            while self._ending is None:
+                for group in self._groups(folder.name, spans.popleft()):
+                    self._send_group(folder, group)
+                    if self._ending is not None:
+                        break
+                if not spans or self._job.patience.clock() >= until:
                     break
+            self._send_gathered(folder)
             self._drain(folder)
         except ConnectionLostError:
             self._salvage(folder)
             if self._in_flight:
-                first = next(iter(self._in_flight.values()))
-                self._job.trouble.blame(first.message.id)
+                self._blame(next(iter(self._in_flight.values())))
             if self._ending is not None and self._ending.backoff is not None:
                 # Throttling servers hang up after they have said for how long (MailKit and
                 # imapsync report it of Exchange): the wait counts, not the end of the line.
@@ -132,37 +175,39 @@ class Sender:
 
     def _groups(self, name: str, ids: array[int]) -> Iterator[list[ArchivedMessage]]:
         """Yield messages in groups whose intent is recorded in one step."""
-        window = self._mail_target.window.messages
-        most = 1 if self._job.rate.is_limited else min(_GROUP_MESSAGES, window)
+        window = 1 if self._job.rate.is_limited else self._mail_target.window.messages
         group: list[ArchivedMessage] = []
         octets = 0
         for start in range(0, len(ids), _PAGE):
             for message in self._job.archive.index.some(ids[start : start + _PAGE]):
-                if not self._is_to_send(message, name, self._mail_target.limit):
+                if not self._is_to_send(message, name):
                     continue
                 group.append(message)
                 octets += message.size or 0
+                most = min(max(_FEWEST, self._flow.width), _MOST, window)
                 if len(group) >= most or octets >= _GROUP_OCTETS:
                     yield group
                     group, octets = [], 0
         if group:
             yield group
 
-    def _is_to_send(self, message: ArchivedMessage, name: str, limit: int | None) -> bool:
+    def _is_to_send(self, message: ArchivedMessage, name: str) -> bool:
         """Whether a message is to be sent; what is not is set aside."""
         if self._outcomes.moved(message, name):
             return False
-        size = message.size or 0
+        size, limit = message.size or 0, self._limit
         if limit is not None and size > limit:
             self._outcomes.too_large(message, name, size, limit)
             return False
         return True
 
     def _send_group(self, folder: OpenFolder, group: list[ArchivedMessage]) -> None:
+        if len(group) > 1:
+            read_ahead(self._job.archive, group)
         intents: list[Transfer] = []
-        flags: list[list[str]] = []
+        flags: list[Sequence[str]] = []
         for message in group:
-            kept, lost = carried(message, folder.selected)
+            kept, lost = folder.carried(message)
             flags.append(kept)
             intents.append(
                 Transfer(
@@ -184,26 +229,80 @@ class Sender:
                 self._outcomes.not_sent(intent)
                 continue
             self._job.rate.wait()
-            self._append(_InFlight(message, intent), kept)
-            while not self._flow.has_room(len(self._in_flight), self._octets_in_flight):
-                self._answered(folder, self._mail_target.answer())
+            sent = _InFlight(message, intent)
+            if self._job.gathering.may_join(message, self._gathers):
+                self._gather(folder, sent, kept)
+                continue
+            self._send_gathered(folder)
+            if self._has_room_for(folder, [sent]):
+                self._append(sent, kept)
 
-    def _append(self, sent: _InFlight, flags: list[str]) -> None:
-        message, size = sent.message, sent.message.size or 0
+    def _has_room_for(self, folder: OpenFolder, sent: list[_InFlight]) -> bool:
+        """Wait until more may be in flight; False where none of this is to be sent any more."""
+        while self._ending is None and not (
+            len(self._in_flight) < _COMMANDS
+            and self._flow.has_room(self._messages_in_flight, self._octets_in_flight)
+        ):
+            self._answered(folder, self._mail_target.answer())
+        if self._ending is None:
+            return True
+        for each in sent:
+            self._outcomes.not_sent(each.transfer)
+        return False
+
+    def _append(self, sent: _InFlight, flags: Sequence[str]) -> None:
+        message = sent.message
         with proven(self._job.archive, message) as file:
             if file is None:
                 self._outcomes.damaged(message, sent.transfer.folder)
                 return
-            self._octets_in_flight += size
-            try:
-                tag = self._mail_target.append(flags, message.internaldate, file, size)
-            except ConnectionLostError:
-                # Part of it may have gone out, or all, and an answer to it have come.
-                self._in_flight[self._mail_target.last_tag] = sent
-                raise
-            except OSError as error:
-                raise StorageError(message.path, error) from None
-        self._in_flight[tag] = sent
+            with self._going_out([sent]):
+                try:
+                    self._mail_target.append(flags, message.internaldate, file, sent.size)
+                except OSError as error:
+                    raise StorageError(message.path, error) from None
+
+    def _gather(self, folder: OpenFolder, sent: _InFlight, flags: Sequence[str]) -> None:
+        """Put a message into the next command, and send that when it is full."""
+        octets = proven_octets(self._job.archive, sent.message)
+        if octets is None:
+            with proven(self._job.archive, sent.message) as file:
+                if file is None:
+                    self._outcomes.damaged(sent.message, sent.transfer.folder)
+                    return
+                octets = file.read()
+        outgoing = Outgoing(flags, sent.message.internaldate, octets)
+        self._gathered.append((sent, outgoing))
+        self._octets_gathered += sent.size
+        most = most_together(self._flow.width)
+        if len(self._gathered) >= most or self._octets_gathered >= OCTETS:
+            self._send_gathered(folder)
+
+    def _send_gathered(self, folder: OpenFolder) -> None:
+        gathered, self._gathered, self._octets_gathered = self._gathered, [], 0
+        sent = [each for each, _ in gathered]
+        if not gathered or not self._has_room_for(folder, sent):
+            return
+        with self._going_out(sent):
+            if len(gathered) > 1:
+                self._mail_target.append_all([outgoing for _, outgoing in gathered])
+            else:
+                _, one = gathered[0]
+                file = BytesIO(one.octets)
+                self._mail_target.append(one.flags, one.date, file, len(one.octets))
+
+    @contextmanager
+    def _going_out(self, sent: list[_InFlight]) -> Iterator[None]:
+        """Take note of a command that is sent in here, also where the connection breaks in it."""
+        self._messages_in_flight += len(sent)
+        self._octets_in_flight += sum(each.size for each in sent)
+        try:
+            yield
+        except ConnectionLostError:
+            # Part of it may have gone out, or all, and an answer to it have come.
+            self._in_flight[self._mail_target.last_tag] = sent
+            raise
+        self._in_flight[self._mail_target.last_tag] = sent
 
     # What comes back
 
@@ -218,15 +317,52 @@ class Sender:
             self._drain(folder)
 
     def _answered(self, folder: OpenFolder, answer: Tagged) -> None:
-        sent = self._in_flight.pop(answer.tag, None)
-        if sent is None:
+        command = self._in_flight.pop(answer.tag, None)
+        if command is None:
             raise ProtocolError(self._job.target.name, "it answers what was not asked", answer.text)
-        self._octets_in_flight -= sent.message.size or 0
-        self._flow.answered(sent.message.size or 0)
+        for sent in command:
+            self._messages_in_flight -= 1
+            self._octets_in_flight -= sent.size
+            self._flow.answered(sent.size)
+        if len(command) > 1:
+            self._all_answered(folder, command, answer)
+        else:
+            self._one_answered(folder, command[0], answer)
+
+    def _all_answered(self, folder: OpenFolder, command: list[_InFlight], answer: Tagged) -> None:
+        """Take the answer to a command with several messages, which were stored all or not at all.
+
+        RFC 3502 section 6.3.11 has it so. Where the answer leaves a doubt, what is there decides.
+        """
+        job, ids = self._job, [sent.message.id for sent in command]
+        if answer.is_ok and answer.has_appenduid and answer.appenduids(len(ids)) is None:
+            job.gathering.garbled()
+            folder.doubtful.extend(ids)
+        elif answer.is_ok:
+            job.gathering.taken()
+            for _ in command:
+                job.ceiling.taken()
+            sent = [(each.message, each.transfer) for each in command]
+            self._outcomes.all_appended(folder, sent, answer)
+        elif says_gone(answer) and self._may_recreate(folder.name):
+            for each in command:
+                self._try_later(each, answer, FolderGoneError(folder.name, answer.reply))
+        else:
+            job.gathering.refused(ids)
+            folder.doubtful.extend(ids)
+            refused = RefusedError("APPEND", answer.reply)
+            if refused.retriable and self._ending is None:
+                job.ceiling.complained(self._messages_in_flight + len(ids))
+                self._ending = refused
+
+    def _one_answered(self, folder: OpenFolder, sent: _InFlight, answer: Tagged) -> None:
         if answer.is_ok:
+            self._job.ceiling.taken()
             self._outcomes.appended(folder, sent.message, sent.transfer, answer)
             return
         refused = RefusedError("APPEND", answer.reply)
+        if (refused.retriable or says_full(answer)) and self._ending is None:
+            self._job.ceiling.complained(self._messages_in_flight + 1)
         if says_gone(answer) and self._may_recreate(folder.name):
             self._try_later(sent, answer, FolderGoneError(folder.name, answer.reply))
         elif self._is_closed(answer) or (refused.retriable and self._may_try_again(sent)):
@@ -236,6 +372,13 @@ class Sender:
             why = self._job.refusals.refused(folder.name, answer)
             if self._ending is None or isinstance(why, TargetFullError):
                 self._ending = why
+
+    def _blame(self, command: list[_InFlight]) -> None:
+        """Note at which messages the connection broke."""
+        if len(command) > 1:
+            self._job.gathering.broken(sent.message.id for sent in command)
+        else:
+            self._job.trouble.blame(command[0].message.id)
 
     def _is_closed(self, answer: Tagged) -> bool:
         """Whether this answers what was in flight when a folder turned out to take nothing."""
@@ -249,7 +392,9 @@ class Sender:
 
     def _may_try_again(self, sent: _InFlight) -> bool:
         """Whether a message that was refused for the time being is to be sent again."""
-        self._job.trouble.blame(sent.message.id)
+        if self._ending is None:
+            # What was in flight beside it may have been refused for its sake, or for their number.
+            self._job.trouble.blame(sent.message.id)
         return not self._job.trouble.is_given_up(sent.message.id)
 
     def _try_later(self, sent: _InFlight, answer: Tagged, why: WaystationError) -> None:

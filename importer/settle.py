@@ -238,7 +238,7 @@ def _list_folder(
     # Some servers leave messages out of an answer without a word.
     for uid in target.uids(among):
         if uid >= lowest and lookup.at(uid) is None:
-            lookup.found(_found(each) for each in target.describe(b"%d" % uid))
+            lookup.found([_found(each) for each in target.describe(b"%d" % uid)])
             if lookup.at(uid) is None and uid in target.uids(b"%d" % uid):
                 raise UnusableFolderError(f"it lists UID {uid} and does not describe it")
     if lowest == 1 and lookup.count() < selected.state.exists:
@@ -328,9 +328,12 @@ def _fetch_contents(contents: _Contents, lookup: Lookup, most: int | None = None
     while (most is None or asked < most) and (uids := lookup.candidates(_STEP)):
         asked += len(uids)
         for among in uid_sets(uids, _CONTENTS_A_COMMAND):
+            # All of them first: nobody waits for the network within a transaction.
             lookup.contents(
-                (uid, (content.exact, content.tidy, content.body))
-                for uid, content in contents.theirs(among)
+                [
+                    (uid, (content.exact, content.tidy, content.body))
+                    for uid, content in contents.theirs(among)
+                ]
             )
 
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from importer.digest import Content
     from importer.folders import TargetFolders
     from importer.mime import Likeness
     from waystation.imap import Selected
-    from waystation.wire import Described, Tagged
+    from waystation.wire import Described, Outgoing, Tagged
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,9 @@ class MailTarget(LookingTarget, Protocol):
     no more use, and a new one is opened.
     """
 
+    def cut(self) -> None:
+        """Break the connection, from any thread: whoever waits for an answer shall not."""
+
     @property
     def window(self) -> Window:
         """What this target bears; one message means: send, wait, send."""
@@ -90,6 +93,16 @@ class MailTarget(LookingTarget, Protocol):
             RefusedError: it is not there afterwards.
         """
 
+    @property
+    def gathers(self) -> int:
+        """Octets of the largest message that may go with others in one command.
+
+        0 where each message is a command of its own.
+        """
+
+    def append_all(self, messages: Sequence[Outgoing]) -> bytes:
+        """Begin to append several messages to the open folder, all or none; return the tag."""
+
     def append(
         self,
         flags: Iterable[str],
@@ -108,7 +121,10 @@ class MailTarget(LookingTarget, Protocol):
 
     @property
     def last_tag(self) -> bytes:
-        """The tag of the last ``append`` that was begun, also where the connection broke in it."""
+        """The tag of the last ``append`` or ``append_all`` that was begun.
+
+        Also where the connection broke in it.
+        """
 
     def answer(self) -> Tagged:
-        """Return the next answer to an ``append``."""
+        """Return the next answer to an ``append`` or an ``append_all``."""

@@ -22,7 +22,10 @@ Values = dict[str, Any] | tuple[Any, ...]
 
 
 class Database:
-    """One connection to an index. Close it, or use it as a context manager; one thread only."""
+    """One connection to an index. Close it, or use it as a context manager.
+
+    By one thread at a time; only one that is open for writing may pass from thread to thread.
+    """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
@@ -59,7 +62,8 @@ class Database:
         if not path.is_file():
             raise IndexDamagedError(path, "it is missing")
         with _translated(path):
-            connection = sqlite3.connect(path, isolation_level=None)
+            # The threads of an import take turns.
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         return cls._prepared(path, connection, is_new=False)
 
     @classmethod

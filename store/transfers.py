@@ -296,11 +296,15 @@ class Transfers:
             found.setdefault(folder, array("Q")).append(message_id)
         return found
 
-    def seconds_in_doubt(self, target_id: int) -> float:
-        """Return how long ago, at least, the last message in doubt was sent; never negative."""
+    def seconds_in_doubt(self, target_id: int, folder: str | None = None) -> float:
+        """Return how long ago, at least, the last message in doubt was sent; never negative.
+
+        ``folder`` is the target's that is asked about; None is all of them.
+        """
         row = self._database.row(
-            "SELECT max(changed_at) FROM transfers WHERE target_id = ? AND state = 'sending'",
-            (target_id,),
+            "SELECT max(changed_at) FROM transfers WHERE target_id = ?1 AND state = 'sending'"
+            " AND (?2 IS NULL OR folder = ?2)",
+            (target_id, folder),
         )
         if row is None or row[0] is None:
             return 0.0

@@ -34,6 +34,10 @@ class Patience:
         self._delays = delays
         self._failures = 0
 
+    def another(self, sleep: Callable[[float], None]) -> Patience:
+        """Return one of the same delays, that has seen no failure yet and waits by ``sleep``."""
+        return Patience(self._progress, sleep, self._delays, self.clock)
+
     def wait(self, error: WaystationError, *, has_progressed: bool) -> None:
         """Wait before the next try; if something was done since the last, start over.
 

@@ -30,7 +30,7 @@ from waystation.errors import (
 from waystation.model import RemoteMessage, split_flags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import BinaryIO
 
     from waystation.stream import Stream
@@ -52,9 +52,14 @@ _COMMON_FETCH = re.compile(
 _COMMON_FLAGS = re.compile(
     rb"\* \d+ FETCH \(UID ([1-9]\d{0,8}) FLAGS \(([^()]*)\)(?: MODSEQ \(\d+\))?\)\r\n"
 )
+_GROWS = re.compile(rb"\* \d{1,20} (?:EXISTS|RECENT)\r\n")
 _ENDS_IN_LITERAL = re.compile(rb"~?\{(\d{1,20})\+?\}\r?\n\Z")
 _BEFORE_BODY = re.compile(rb"(?:BODY\[\](?:<0>)?|RFC822) \Z", re.IGNORECASE)
 _BODY = (b"BODY[]", b"RFC822", b"BODY[]<0>")
+_UID = r"[1-9]\d{0,9}"
+_APPENDUIDS = re.compile(
+    rf"\[APPENDUID ({_UID}) ({_UID}(?::{_UID})?(?:,{_UID}(?::{_UID})?)*)\]", re.IGNORECASE
+)
 _IS_TEXT = re.compile(rb"(?:\* )?(?:OK|NO|BAD|BYE|PREAUTH)\b|\+|\S+ (?:OK|NO|BAD)\b", re.IGNORECASE)
 _UNTAGGED = re.compile(rb"\* (?:(\d{1,20}) )?([A-Za-z][A-Za-z0-9._/-]*)(?: |\r?\n)")
 _TAGGED = re.compile(rb"(\S+) (OK|NO|BAD)(?: (.*))?\r?\n", re.IGNORECASE | re.DOTALL)
@@ -120,6 +125,15 @@ class Identified:
 
 
 @dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message as an APPEND carries it, small enough to be held."""
+
+    flags: Sequence[str]
+    date: datetime | None
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Tagged:
     """The answer that ends a command."""
 
@@ -144,6 +158,30 @@ class Tagged:
         """UIDVALIDITY and UID of APPENDUID (RFC 4315), or None where missing or garbled."""
         match = re.search(r"\[APPENDUID ([1-9]\d{0,9}) ([1-9]\d{0,9})\]", self.text, re.IGNORECASE)
         return (int(match[1]), int(match[2])) if match else None
+
+    @property
+    def has_appenduid(self) -> bool:
+        """Whether there is an APPENDUID, whatever it says."""
+        return "[APPENDUID " in self.text.upper()
+
+    def appenduids(self, count: int) -> tuple[int, list[int]] | None:
+        """Return UIDVALIDITY and UIDs of APPENDUID after MULTIAPPEND, in the order of messages.
+
+        None where it is missing or garbled, or tells of more or fewer than ``count`` (RFC 4315
+        section 3: ascending, one for each message).
+        """
+        match = _APPENDUIDS.search(self.text)
+        if match is None:
+            return None
+        uids: list[int] = []
+        for part in match[2].split(","):
+            first, _, last = part.partition(":")
+            low, high = int(first), int(last or first)
+            # No server makes us hold more than what was sent.
+            if low > high or len(uids) + high - low >= count or (uids and low <= uids[-1]):
+                return None
+            uids += range(low, high + 1)
+        return (int(match[1]), uids) if len(uids) == count else None
 
 
 class Wire:
@@ -373,15 +411,9 @@ class Wire:
             StorageError: the message ended early; the connection is of no more use then.
             ValueError: a flag is none that could be sent, see ``is_flag``; nothing went out.
         """
-        flags = list(flags)
-        if not all(map(is_flag, flags)):
-            raise ValueError(f"a flag that no command can hold: {flags}")
-        self._count += 1
-        self.last_tag = tag = b"W%d" % self._count
-        head = b"%b APPEND %b (%b)" % (tag, quoted(folder), " ".join(flags).encode("ascii"))
-        if date is not None:
-            head += b' "' + format_date(date) + b'"'
-        head += b" {%d%b}\r\n" % (size, b"" if synchronising else b"+")
+        options = _append_options(flags, date, size, synchronising=synchronising)
+        tag = self._next_append()
+        head = b"%b APPEND %b%b" % (tag, quoted(folder), options)
         if synchronising:
             self._stream.send(head)
             if not self._consent(tag):
@@ -400,10 +432,44 @@ class Wire:
         self._stream.send_octets(b"\r\n")
         return tag
 
+    def send_appends(self, folder: bytes, messages: Sequence[Outgoing]) -> bytes:
+        """Send several messages in one APPEND, which is all or nothing; return its tag.
+
+        RFC 3502, with literals that wait for no consent. The answer is for ``next_tagged``.
+
+        Raises:
+            ConnectionLostError: part of the command may have gone out, or all of it.
+            ValueError: a flag is none that could be sent, see ``is_flag``; nothing went out.
+        """
+        options = [
+            _append_options(each.flags, each.date, len(each.octets), synchronising=False)
+            for each in messages
+        ]
+        tag = self._next_append()
+        self._stream.send(b"%b APPEND %b%b" % (tag, quoted(folder), options[0]))
+        pieces = [messages[0].octets]
+        held = len(pieces[0])
+        for option, message in zip(options[1:], messages[1:], strict=True):
+            pieces += (option, message.octets)
+            held += len(option) + len(message.octets)
+            if held >= _BLOCK:
+                self._stream.send_octets(b"".join(pieces))
+                pieces, held = [], 0
+        self._stream.send_octets(b"".join((*pieces, b"\r\n")))
+        return tag
+
+    def _next_append(self) -> bytes:
+        self._count += 1
+        self.last_tag = b"W%d" % self._count
+        return self.last_tag
+
     def next_tagged(self) -> Tagged:
         """Return the next answer that ends a command of ``send_append``."""
         while not self._ended:
-            answer = self._parse(self._stream.readline(), None)
+            line = self._stream.readline()
+            if _GROWS.fullmatch(line):
+                continue  # said after each APPEND to the open folder
+            answer = self._parse(line, None)
             if isinstance(answer, Tagged):
                 return answer
         return self._ended.popleft()
@@ -517,6 +583,18 @@ class Wire:
         return top if len(stack) == 1 else None
 
 
+def _append_options(
+    flags: Iterable[str], date: datetime | None, size: int, *, synchronising: bool
+) -> bytes:
+    """Return what stands in an APPEND before the octets of one message."""
+    flags = list(flags)
+    if not all(map(is_flag, flags)):
+        raise ValueError(f"a flag that no command can hold: {flags}")
+    given = b"" if date is None else b' "' + format_date(date) + b'"'
+    sign = b"" if synchronising else b"+"
+    return b" (%b)%b {%d%b}\r\n" % (" ".join(flags).encode("ascii"), given, size, sign)
+
+
 def quoted(name: bytes) -> bytes:
     """Return a folder's name as a quoted string (RFC 9051 section 4.3).
 
@@ -607,12 +685,19 @@ def parse_date(text: bytes | None) -> datetime | None:
 
 def format_date(date: datetime) -> bytes:
     """Return a date as APPEND takes it: ``17-Jul-1996 02:44:25 -0700``, always in English."""
-    offset = date.utcoffset() or timedelta()
+    month = _MONTHS[date.month - 1]
+    # Not by strftime, which takes longer than all the rest of an APPEND.
+    return (
+        f"{date.day:02d}-{month}-{date.year:04d} {date.hour:02d}:{date.minute:02d}:"
+        f"{date.second:02d} {_offset(date.utcoffset() or timedelta())}"
+    ).encode()
+
+
+@lru_cache(maxsize=512)
+def _offset(offset: timedelta) -> str:
     sign = "-" if offset < timedelta() else "+"
     minutes = abs(offset) // timedelta(minutes=1)
-    month = _MONTHS[date.month - 1]
-    zone = f"{sign}{minutes // 60:02d}{minutes % 60:02d}"
-    return f"{date.day:02d}-{month}-{date.year:04d} {date:%H:%M:%S} {zone}".encode()
+    return f"{sign}{minutes // 60:02d}{minutes % 60:02d}"
 
 
 @lru_cache(maxsize=512)

@@ -79,6 +79,38 @@ def test_an_import_stops_at_once_and_sends_nothing_twice(
     assert sorted(arrived) == sorted(letter(n) for n in range(7))
 
 
+def test_an_import_over_several_connections_stops_at_once_and_sends_nothing_twice(
+    waystation: CommandLine,
+    old: Server,
+    new: Server,
+    archive: Path,
+    processes: ExitStack,
+) -> None:
+    for number in range(10, 700):
+        folders = ("INBOX", "Gesendet", "Projects/2024")
+        old.mailbox.folder(folders[number % 3]).append(letter(number))
+    assert waystation("export", archive, *old.source).code == 0
+    new.script.on("APPEND", Delay(60), first=9)
+    process = start(processes, "import", archive, *new.target, "--connections", "3", "--json")
+
+    while new.fake.commands("APPEND") < 11:
+        assert process.poll() is None
+        new.fake.stopping.wait(0.02)
+    took = interrupt(process, new, "APPEND", signal.SIGINT)
+    out, err = process.communicate()
+    new.script.clear()
+    connections = new.fake.connections
+    again = waystation("import", archive, *new.secret)
+
+    assert (process.returncode, err) == (130, GO_ON)
+    assert took < IN_TIME
+    assert connections == 3
+    assert '"outcome": "interrupted", "exit_code": 130}' in out.splitlines()[-1]
+    assert again.code == 0
+    arrived = [body for folder in new.mailbox.folders for body in folder.bodies]
+    assert sorted(arrived) == sorted(letter(n) for n in (*range(7), *range(10, 700)))
+
+
 def test_a_reader_that_has_seen_enough_ends_the_ledger_quietly(
     exported: Path, waystation: CommandLine, old: Server, processes: ExitStack
 ) -> None:

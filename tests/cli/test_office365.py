@@ -114,6 +114,17 @@ def test_the_whole_move_is_planned_made_and_proven(move: Move) -> None:
     assert move.box.sent_receipts == []
 
 
+def test_office_365_is_sent_to_over_one_connection_whoever_wants_more(move: Move) -> None:
+    fill(move)
+    move.export()
+
+    refused = move.run("import", "--connections", "2")
+    done = move.run("import", "--rate", "0", "--connections", "1", "--json")
+
+    assert (refused.code, done.code) == (2, 0)
+    assert refused.one_error.startswith("waystation: --connections: Office 365")
+
+
 def test_one_pass_over_source_archive_and_target_puts_each_message_in_one_line(
     move: Move,
 ) -> None:

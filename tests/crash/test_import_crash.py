@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from hypothesis import HealthCheck, settings
@@ -43,6 +44,8 @@ LIES = (
     lambda v, u: f"[APPENDUID {v + 1} {u}] done",
     lambda v, u: f"[APPENDUID {v} {u + 1000}] done",
     lambda v, u: f"[APPENDUID {v} 0] done",
+    lambda v, u: f"[APPENDUID {v} {u}:{u + 1}] done",
+    lambda v, u: f"[APPENDUID {v + 1} {u}:{u + 3}] done",
 )
 counts = st.sets(st.integers(1, 12), max_size=3)
 
@@ -55,8 +58,10 @@ class ArchiveAndTarget(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._directory = tempfile.TemporaryDirectory()
-        self._patches = [
+        self._patches: list[Any] = [
             mock.patch("os.fsync"),
+            # A target that has answered nothing yet gets several messages at once.
+            mock.patch("importer.flow._MESSAGES", 8),
             mock.patch("store.batch.sync_files"),
             mock.patch("store.batch.sync_directories"),
         ]
@@ -74,9 +79,16 @@ class ArchiveAndTarget(RuleBasedStateMachine):
                 patch.stop()
             self._directory.cleanup()
 
-    @initialize(uidplus=st.booleans(), window=st.sampled_from([1, 3, 50]), tidies=st.booleans())
-    def begin(self, uidplus: bool, window: int, tidies: bool) -> None:
-        self.server = MemoryServer(uidplus=uidplus, window=Window(window, 10**6))
+    @initialize(
+        uidplus=st.booleans(),
+        window=st.sampled_from([1, 3, 50]),
+        gathers=st.sampled_from([0, 10**4]),
+        tidies=st.booleans(),
+    )
+    def begin(self, uidplus: bool, window: int, gathers: int, tidies: bool) -> None:
+        self.server = MemoryServer(
+            uidplus=uidplus, window=Window(window, 10**6), gathers=gathers if window > 1 else 0
+        )
         self.tidies = tidies
         self.behave()
 

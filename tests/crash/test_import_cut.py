@@ -33,14 +33,20 @@ CRLF = Counter(body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") for body in 
 class Bench:
     """One archive, one server and one relay for many cuts; each with a user of its own."""
 
-    def __init__(self, path: Path, stack: ExitStack) -> None:
+    def __init__(self, path: Path, stack: ExitStack, *, multiappend: bool = False) -> None:
         self.mail = Mail(path)
         stack.enter_context(self.mail.archive)
         for body in BODIES:
             self.mail.add(body)
         self.mailboxes = Mailboxes({})
         self.server = stack.enter_context(
-            ImapServer(self.mailboxes, condstore=False, sasl_ir=False, xoauth2=False)
+            ImapServer(
+                self.mailboxes,
+                condstore=False,
+                sasl_ir=False,
+                xoauth2=False,
+                multiappend=multiappend,
+            )
         )
         self.server.script.append.rewrite = lambda body: body.replace(b"\r\n", b"\n").replace(
             b"\n", b"\r\n"
@@ -114,6 +120,15 @@ def bench(tmp_path_factory: pytest.TempPathFactory, stack: ExitStack) -> Bench:
         return Bench(tmp_path_factory.mktemp("cut") / "archive", stack)
 
 
+@pytest.fixture(scope="module")
+def gathering(tmp_path_factory: pytest.TempPathFactory, stack: ExitStack) -> Iterator[Bench]:
+    """The same with a server that gets all messages in one command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _: None)
+        patch.setattr("importer.flow._MESSAGES", 10)
+        yield Bench(tmp_path_factory.mktemp("cut") / "archive", stack, multiappend=True)
+
+
 def check(bench: Bench, direction: Direction, first: int, step: int, **how: bool) -> None:
     after, count = first, 0
     while bench.cut(Cut(direction, after, is_reset=how["is_reset"]), is_one_run=how["is_one_run"]):
@@ -139,6 +154,18 @@ def test_an_import_cut_at_any_octet_ends_with_each_message_once(
 
 
 @pytest.mark.parametrize("direction", list(Direction), ids=lambda each: each.value)
+@pytest.mark.parametrize("is_reset", [False, True], ids=["FIN", "RST"])
+def test_a_command_with_several_messages_cut_at_any_octet_ends_with_each_once(
+    gathering: Bench, direction: Direction, is_reset: bool
+) -> None:
+    gathering.server.script.append.appenduid = None
+    gathering.server.forget()
+    check(gathering, direction, 1 + is_reset, 4, is_one_run=is_reset, is_reset=is_reset)
+    sent = gathering.server.requests("APPEND")
+    assert any(line.count(b"{") > 1 for line in sent)
+
+
+@pytest.mark.parametrize("direction", list(Direction), ids=lambda each: each.value)
 def test_an_import_without_appenduid_is_cut_like_any_other(
     bench: Bench, direction: Direction
 ) -> None:
@@ -147,12 +174,19 @@ def test_an_import_without_appenduid_is_cut_like_any_other(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "MULTIAPPEND"])
 @pytest.mark.parametrize("uidplus", [True, False], ids=["APPENDUID", "none"])
 @pytest.mark.parametrize("is_one_run", [True, False], ids=["reconnects", "run again"])
 @pytest.mark.parametrize("direction", list(Direction), ids=lambda each: each.value)
 @pytest.mark.parametrize("is_reset", [False, True], ids=["FIN", "RST"])
 def test_an_import_is_cut_in_every_way_at_every_octet(
-    bench: Bench, direction: Direction, is_one_run: bool, is_reset: bool, uidplus: bool
+    request: pytest.FixtureRequest,
+    direction: Direction,
+    is_one_run: bool,
+    is_reset: bool,
+    uidplus: bool,
+    together: bool,
 ) -> None:
+    bench: Bench = request.getfixturevalue("gathering" if together else "bench")
     bench.server.script.append.appenduid = None if uidplus else b""
     check(bench, direction, 1, 1, is_one_run=is_one_run, is_reset=is_reset)

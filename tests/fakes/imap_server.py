@@ -34,6 +34,7 @@ from tests.fakes.imap_wire import (
     decode_name,
     encode_name,
     format_date_time,
+    is_date_time,
     list_of,
     parse_arguments,
     parse_date,
@@ -308,6 +309,7 @@ class Abilities:
     xoauth2: bool = True
     plaintext_login: bool = True
     append_limit: int | None = None
+    multiappend: bool = False
     gmail: bool = False
     extra: tuple[str, ...] = ()
 
@@ -333,6 +335,7 @@ class ImapServer:
         xoauth2: bool = True,
         plaintext_login: bool = True,
         append_limit: int | None = None,
+        multiappend: bool = False,
         gmail: bool = False,
         extra_capabilities: tuple[str, ...] = (),
         script: Script | None = None,
@@ -354,6 +357,7 @@ class ImapServer:
             xoauth2: AUTHENTICATE XOAUTH2 with the users' tokens.
             plaintext_login: Allow to sign in before STARTTLS; else LOGINDISABLED.
             append_limit: RFC 7889: the largest message that APPEND takes.
+            multiappend: RFC 3502: several messages in one APPEND, all or none.
             gmail: X-GM-EXT-1: X-GM-MSGID and X-GM-LABELS, the latter by the folders that hold it.
             extra_capabilities: Further words for CAPABILITY.
             script: How it misbehaves.
@@ -372,6 +376,7 @@ class ImapServer:
             xoauth2=xoauth2,
             plaintext_login=plaintext_login,
             append_limit=append_limit,
+            multiappend=multiappend,
             gmail=gmail,
             extra=extra_capabilities,
         )
@@ -721,6 +726,7 @@ class _Session:
         words += ["CONDSTORE"] if able.condstore else []
         words += ["X-GM-EXT-1"] if able.gmail else []
         words += ["MOVE"] if able.move else []
+        words += ["MULTIAPPEND"] if able.multiappend else []
         words += [f"APPENDLIMIT={able.append_limit}"] if able.append_limit else []
         return " ".join([*words, *able.extra]).encode()
 
@@ -1314,28 +1320,40 @@ class _Session:
         return uids, b"[COPYUID %d %s %s] " % (target.uidvalidity, before, after)
 
     def _append(self, arguments: list[Value]) -> bytes:
-        name, *options, body = arguments
-        flags = list_of(options.pop(0)) if options and isinstance(options[0], list) else []
-        date = parse_date_time(text_of(options.pop(0))) if options else datetime.now(UTC)
-        if options:
+        name, *rest = arguments
+        mails = []
+        while rest:
+            flags = list_of(rest.pop(0)) if isinstance(rest[0], list) else []
+            has_date = len(rest) > 1 and is_date_time(text_of(rest[0]))
+            date = parse_date_time(text_of(rest.pop(0))) if has_date else datetime.now(UTC)
+            mails.append((text_of(rest.pop(0)), [flag.decode() for flag in flags], date))
+        if not mails or (len(mails) > 1 and not self._abilities.multiappend):
             raise _BadError("an argument too many")
         folder = self._find(name)
         if folder is None or not folder.is_selectable:
             raise _NoError("[TRYCREATE] no such folder")
-        return self._deliver(folder, text_of(body), [flag.decode() for flag in flags], date)
+        return self._deliver(folder, mails)
 
-    def _deliver(self, folder: FakeFolder, body: bytes, flags: list[str], date: datetime) -> bytes:
+    def _deliver(self, folder: FakeFolder, mails: list[tuple[bytes, list[str], datetime]]) -> bytes:
         faults = self._script.append
-        refusal = faults.refuse(body) if faults.refuse else None
-        if refusal is not None:
-            return refusal
-        stored = faults.rewrite(body) if faults.rewrite else body
+        for body, _, _ in mails:
+            refusal = faults.refuse(body) if faults.refuse else None
+            if refusal is not None:
+                return refusal
         with folder.lock:
-            uid = folder.append(stored, flags, date.replace(microsecond=0)).uid
+            uids = [
+                folder.append(
+                    faults.rewrite(body) if faults.rewrite else body,
+                    flags,
+                    date.replace(microsecond=0),
+                ).uid
+                for body, flags, date in mails
+            ]
             uidvalidity = folder.uidvalidity
-        code = b"[APPENDUID %d %d]" % (uidvalidity, uid) if self._abilities.uidplus else b""
+        told = b",".join(b"%d" % uid for uid in uids)
+        code = b"[APPENDUID %d %b]" % (uidvalidity, told) if self._abilities.uidplus else b""
         if callable(faults.appenduid):
-            code = faults.appenduid(uidvalidity, uid)
+            code = faults.appenduid(uidvalidity, uids[0])
         elif faults.appenduid is not None:
             code = faults.appenduid
         return b"OK " + code + b" done" if code else b"OK done"

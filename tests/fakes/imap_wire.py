@@ -266,6 +266,11 @@ def format_date_time(moment: datetime) -> bytes:
     return f'"{moment:%d}-{month}-{moment.year:04d} {moment:%H:%M:%S %z}"'.encode("ascii")
 
 
+def is_date_time(text: bytes) -> bool:
+    """Tell whether this is a date-time as APPEND names it."""
+    return _DATE_TIME.fullmatch(text.decode("latin-1")) is not None
+
+
 def parse_date_time(text: bytes) -> datetime:
     """Return the moment that APPEND names; ``ValueError`` if it is not a date-time."""
     found = _DATE_TIME.fullmatch(text.decode("ascii"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from importer.digest import Content, Digest
@@ -19,10 +20,10 @@ from tests.fakes.mailbox import FakeFolder, FakeMessage, FakeUser, FolderNameErr
 from waystation.errors import ConnectionLostError, RefusedError
 from waystation.imap import Selected
 from waystation.model import Folder, FolderState, RemoteMessage, join_levels, split_flags
-from waystation.wire import Described, Tagged
+from waystation.wire import Described, Outgoing, Tagged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
     from typing import BinaryIO, Literal
 
@@ -56,6 +57,8 @@ class Misbehaviour:
     """Returns the words with which a folder is not created."""
     header: Callable[[bytes], bytes] = lambda head: head
     """Makes what ``describe`` shows of a message."""
+    stores_refused: bool = False
+    """Of a refused command with several messages the first is stored all the same."""
     hidden: set[int] = field(default_factory=set)
     """UIDs that ``describe`` leaves out although they are there."""
 
@@ -72,6 +75,7 @@ class MemoryServer:
         prefix: tuple[str, ...] = (),
         says_uidnext: bool = True,
         limit: int | None = None,
+        gathers: int = 0,
     ) -> None:
         self.user: FakeUser = Mailboxes({"bob": "secret"}, delimiter=delimiter)["bob"]
         self.uidplus = uidplus
@@ -80,11 +84,16 @@ class MemoryServer:
         self.prefix = prefix
         self.says_uidnext = says_uidnext
         self.limit = limit
+        self.gathers = gathers
+        self.commands: list[int] = []
+        """How many messages each command carried."""
         self.wrong = Misbehaviour()
         self.appends = 0
         self.last_folder: tuple[str, ...] = ()
         """Where the last message went, or would have."""
         self.connections = 0
+        self.lock = Lock()
+        """For those who connect more than once at a time."""
 
     @contextmanager
     def connect(self) -> Iterator[MemoryTarget]:
@@ -121,6 +130,9 @@ class MemoryTarget:
         self._count = 0
         self._is_broken = False
 
+    def cut(self) -> None:
+        self._is_broken = True
+
     @property
     def window(self) -> Window:
         return self._server.window
@@ -128,6 +140,10 @@ class MemoryTarget:
     @property
     def limit(self) -> int | None:
         return self._server.limit
+
+    @property
+    def gathers(self) -> int:
+        return self._server.gathers
 
     @property
     def must_renew(self) -> bool:
@@ -218,37 +234,54 @@ class MemoryTarget:
     def append(
         self, flags: Iterable[str], date: datetime | None, message: BinaryIO, size: int
     ) -> bytes:
+        body = message.read(size)
+        assert len(body) == size
+        return self._append_all([Outgoing(tuple(flags), date, body)])
+
+    def append_all(self, messages: Sequence[Outgoing]) -> bytes:
+        assert len(messages) > 1
+        assert all(0 < len(each.octets) <= self._server.gathers for each in messages)
+        return self._append_all(messages)
+
+    def _append_all(self, messages: Sequence[Outgoing]) -> bytes:
+        """Store all or none, whatever is to go wrong with one of them."""
         self._demand_line()
         server, wrong = self._server, self._server.wrong
-        server.appends += 1
+        with server.lock:
+            numbers = set(range(server.appends + 1, server.appends + 1 + len(messages)))
+            server.appends += len(messages)
+            server.commands.append(len(messages))
         server.last_folder = self._levels
         self._count += 1
         tag = b"T%d" % self._count
-        body = message.read(size)
-        assert len(body) == size
-        if server.appends in wrong.crash_before:
+        if numbers & wrong.crash_before:
             raise Crash
-        if server.appends in wrong.lose_before:
+        if numbers & wrong.lose_before:
             self._break()
-        refusal = wrong.refuse(body)
-        if server.limit is not None and size > server.limit:
-            refusal = "NO [TOOBIG] too large"
+        refusals = [wrong.refuse(each.octets) for each in messages]
+        if server.limit is not None and any(len(m.octets) > server.limit for m in messages):
+            refusals.append("NO [TOOBIG] too large")
         folder = server.user.find(self._levels)
         if folder is None:
-            refusal = "NO [TRYCREATE] no such folder"
+            refusals.append("NO [TRYCREATE] no such folder")
+        refusal = next((words for words in refusals if words is not None), None)
         if refusal is not None or folder is None:
+            if wrong.stores_refused and folder is not None and len(messages) > 1:
+                first = messages[0]
+                folder.append(wrong.rewrite(first.octets), first.flags, first.date)
             status, _, text = (refusal or "").partition(" ")
             self._answers.append(Tagged(tag, status, text))
             return tag
         # FakeFolder gives the default date where the client gives none.
-        uid = folder.append(wrong.rewrite(body), flags, date).uid
-        if server.appends in wrong.crash_after:
+        uids = [folder.append(wrong.rewrite(m.octets), m.flags, m.date).uid for m in messages]
+        if numbers & wrong.crash_after:
             raise Crash
-        if server.appends in wrong.lose_after:
+        if numbers & wrong.lose_after:
             self._break()
-        text = f"[APPENDUID {folder.uidvalidity} {uid}] done" if server.uidplus else "done"
+        told = f"{uids[0]}:{uids[-1]}" if len(uids) > 1 else f"{uids[0]}"
+        text = f"[APPENDUID {folder.uidvalidity} {told}] done" if server.uidplus else "done"
         if wrong.appenduid is not None:
-            text = wrong.appenduid(folder.uidvalidity, uid)
+            text = wrong.appenduid(folder.uidvalidity, uids[0])
         self._answers.append(Tagged(tag, "OK", text))
         return tag
 

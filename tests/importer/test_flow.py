@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importer.flow import Flow
+from importer.flow import Ceiling, Flow
 from importer.target import Window
 
 
@@ -67,3 +67,27 @@ def test_one_by_one_waits_for_every_answer() -> None:
 
     assert flow.has_room(0, 0)
     assert not flow.has_room(1, 10)
+
+
+def test_a_target_that_complains_gets_half_as_much_and_then_slowly_more() -> None:
+    ceiling = Ceiling()
+    flow = Flow(Window(128, 8_000_000), Clock(), ceiling)
+    for _ in range(100):
+        flow.answered(1000)
+    assert room(flow) == 102
+
+    ceiling.complained(100)
+    assert room(flow) == 50
+    ceiling.complained(50)
+    assert room(flow) == 25
+    for _ in range(16):
+        ceiling.taken()
+    assert room(flow) == 27
+
+
+def test_a_target_that_complains_all_the_time_still_gets_one_message() -> None:
+    ceiling = Ceiling()
+    for _ in range(20):
+        ceiling.complained(3)
+
+    assert room(Flow(Window(128, 8_000_000), Clock(), ceiling)) == 1

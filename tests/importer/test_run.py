@@ -146,6 +146,7 @@ def test_more_messages_than_fit_into_one_span_arrive_once(
     mail_archive: Mail, target: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importer.send._SPAN", 7)
+    monkeypatch.setattr("importer.send._SPAN_SECONDS", 0.0)
     monkeypatch.setattr("importer.send._PAGE", 3)
     monkeypatch.setattr("importer.placing._PAGE", 3)
     for number in range(40):
@@ -1300,13 +1301,30 @@ def test_twins_of_which_no_uid_is_told_keep_their_own_flags_in_the_ledger(
         assert set(held[transfer.uid or 0]) - {"\\Recent"} == set(twin.flags)
 
 
-def test_with_literal_plus_messages_stream_and_without_each_waits_for_consent() -> None:
-    with server() as running, connector(running.port)() as target:
-        assert target.window.messages > 1
+@pytest.mark.parametrize(
+    ("literal", "asked"), [("LITERAL+", 0), ("LITERAL-", 1), (None, 2)], ids=str
+)
+def test_only_a_literal_that_the_server_does_not_take_unasked_waits_for_its_consent(
+    mail_archive: Mail, literal: str | None, asked: int
+) -> None:
+    mail_archive.add(mail(1))
+    mail_archive.add(mail(2, "x" * 5000))  # RFC 7888 section 5: LITERAL- ends at 4096 octets
+    with server(literal_plus=literal) as running:
+        mail_archive.replay(connector(running.port))
+
+        assert running.mailboxes["bob"].folder("INBOX").bodies == [
+            mail(2, "x" * 5000),
+            mail(1),
+        ]
+        consents = [line for _, side, line in running.log if side == "S" and line[:1] == b"+"]
+    assert len(consents) == asked
+
+
+def test_without_pipelining_each_message_waits_for_the_answer_to_the_one_before() -> None:
     with server() as running, connector(running.port, pipelined=False)() as target:
         assert target.window.messages == 1
-    with server(literal_plus=None) as running, connector(running.port)() as target:
-        assert target.window.messages == 1
+    with server() as running, connector(running.port)() as target:
+        assert target.window.messages > 1
 
 
 def test_a_message_refused_before_its_literal_does_not_disturb_the_next(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,14 +14,22 @@ from waystation.cli.connect import Doors, target_account
 from waystation.cli.folder_map import FolderMapFile, read_folder_map, tell_unknown
 from waystation.cli.recording import asked
 from waystation.cli.text import count_text, duration_text, size_text
+from waystation.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from importer.house import HouseRules
+    from waystation.address import Account
     from waystation.cli.output import Listener
     from waystation.selection import Selection
+
+_AUTOMATIC = 3
+"""Connections unless told otherwise: one less than the smallest limit that servers are known to
+have (Courier: MAXPERIP=4), so that the owner's mail program still gets in."""
+_AUTOMATIC_OF_PROVIDER = 2
+"""The same towards a provider of many people's mail, who may take more for an attack."""
 
 _IMPORT = """\
 \b
@@ -49,6 +57,25 @@ class How:
     rate: float = 0
     newest_first: bool = True
     pipelined: bool = True
+    connections: int | None = 1
+    """How many may be open at once at the most; None is as many as usually are of use."""
+
+    def most_connections(self, account: Account, *, is_exchange: bool) -> int:
+        """Return how many connections may be open at once.
+
+        Raises:
+            UsageError: more were asked for than such a target is sent to.
+        """
+        if is_exchange and (self.connections or 1) > 1:
+            raise UsageError(
+                "--connections: Office 365 is sent to over one connection, at its own pace; leave "
+                "it out."
+            )
+        if self.connections is not None:
+            return self.connections
+        if is_exchange or self.rate or not self.pipelined:
+            return 1
+        return _AUTOMATIC if account.preset is None else _AUTOMATIC_OF_PROVIDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +117,17 @@ def _import(
     archive: options.ArchivePath,
     to: options.To = None,
     manner: Manner = USUAL,
+    connections: Annotated[
+        int | None,
+        typer.Option(
+            "--connections",
+            metavar="N",
+            min=1,
+            max=20,
+            help="Send over up to N connections, each with a folder to itself; usually as many as "
+            "are of use, up to 3, and 1 to Office 365.",
+        ),
+    ] = None,
     chosen: choosing.Chosen = choosing.ALL,
     treatment: house.House = house.USUAL,
     reach: options.Reach = options.USUAL_REACH,
@@ -103,7 +141,7 @@ def _import(
     """
     listener = voice.listener("import")
     doors = Doors(reach.passwords, reach.connection, sign_in)
-    how = manner.how(chosen, treatment)
+    how = replace(manner.how(chosen, treatment), connections=connections)
     return run(archive, to, how, doors, listener)
 
 
@@ -125,6 +163,7 @@ def run(archive: Path, to: str | None, how: How, doors: Doors, listener: Listene
         # Only where somebody lets us in is it remembered as a target.
         login = doors.login(account)
         sessions = stack.enter_context(doors.sessions(login, listener))
+        connections = how.most_connections(account, is_exchange=sessions.is_exchange)
         target = opened.transfers.target(account.name, account.key)
         asked_for = asked(
             selection=how.selection,
@@ -132,6 +171,7 @@ def run(archive: Path, to: str | None, how: How, doors: Doors, listener: Listene
             oldest_first=not how.newest_first,
             one_by_one=not how.pipelined,
             rate=how.rate,
+            connections=how.connections if how.connections != 1 else None,
             house=how.treatment,
         )
         with opened.run("import", account.name, numbers, asked=asked_for):
@@ -143,6 +183,7 @@ def run(archive: Path, to: str | None, how: How, doors: Doors, listener: Listene
                 Options(
                     newest_first=how.newest_first,
                     rate=how.rate,
+                    connections=connections,
                     folder_map=how.folder_map,
                     selection=how.selection,
                     house=how.rules if sessions.is_exchange else None,
