@@ -22,6 +22,7 @@ from scripts.benchmark.catalogue import CELLS, ONLY_WHEN_NAMED
 from scripts.benchmark.peers import NAMES, Peers
 from scripts.benchmark.sizes import FULL, QUICK
 from scripts.benchmark.stand import stand
+from scripts.benchmark.us import compile_sources
 from tests.servers.dovecot import is_available
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def main() -> int:
     if options.quick:
         print("--quick: smaller than what the goals are stated for")
     signal.signal(signal.SIGTERM, _interrupt)
+    compile_sources()
     tables: list[Table] = []
     names = options.only or [name for name in CELLS if name not in ONLY_WHEN_NAMED]
     try:
