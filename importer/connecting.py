@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from importer.routine import NewConnectionError
 from waystation.errors import (
+    ConnectionLostError,
     IdentityBusyError,
     NotConnectedError,
     ProtocolError,
+    RefusedError,
     SessionExpiredError,
     UnreachableError,
     WaystationError,
@@ -31,7 +33,8 @@ class Connecting:
 
     job: Job
     has_connected: bool = False
-    """What fails before we were in for the first time fails for good."""
+    """What fails before we were in for the first time fails for good, unless it is Exchange that
+    says that it passes: its back ends are away for moments at any time."""
     _steps_before: int = 0
     _begun: deque[float] = field(default_factory=deque)
     _not_connected: int = 0
@@ -58,7 +61,7 @@ class Connecting:
             self._not_connected = 0
         if isinstance(error, NewConnectionError):
             return
-        if not self.has_connected:
+        if not self.has_connected and not (house is not None and _passes(error)):
             raise error
         if isinstance(error, NotConnectedError) and house is not None:
             if self._not_connected >= len(_NOT_CONNECTED):
@@ -75,3 +78,8 @@ class Connecting:
             job.patience.wait(error, has_progressed=has_progressed)
         else:
             raise error
+
+
+def _passes(error: WaystationError) -> bool:
+    """Return whether the server itself, having been reached, gives a reason that passes."""
+    return error.retriable and isinstance(error, ConnectionLostError | RefusedError)

@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 from waystation.errors import (
+    ConnectionLostError,
     MessageTooLargeError,
     ProtocolError,
     RefusedError,
@@ -63,6 +64,8 @@ _APPENDUIDS = re.compile(
 _IS_TEXT = re.compile(rb"(?:\* )?(?:OK|NO|BAD|BYE|PREAUTH)\b|\+|\S+ (?:OK|NO|BAD)\b", re.IGNORECASE)
 _UNTAGGED = re.compile(rb"\* (?:(\d{1,20}) )?([A-Za-z][A-Za-z0-9._/-]*)(?: |\r?\n)")
 _TAGGED = re.compile(rb"(\S+) (OK|NO|BAD)(?: (.*))?\r?\n", re.IGNORECASE | re.DOTALL)
+_UNAVAILABLE = re.compile(rb"Server Unavailable\b", re.IGNORECASE)
+"""What Exchange Online says, without a tag, when the back end of a mailbox is away."""
 _TOKEN = re.compile(
     rb'(?P<blank>[ \r\n]+)|(?P<open>\()|(?P<close>\))|"(?P<quoted>(?:[^"\\]++|\\.)*+)"'
     rb"|(?P<literal>~?\{\d+\+?\}\r?\n)|(?P<atom>BODY\[[^\]]*+\](?:<\d+>)?|[^ ()\"\r\n]+)",
@@ -529,6 +532,8 @@ class Wire:
         if not line.startswith(b"* "):
             match = _TAGGED.fullmatch(line)
             if match is None:
+                if _UNAVAILABLE.match(line):
+                    raise ConnectionLostError(self._stream.host, self._stream.words(line, 80))
                 raise self._no_answer(line)
             status = match[2].decode().upper()
             self.rejected += status == "BAD"

@@ -146,6 +146,27 @@ def test_an_outage_is_waited_out(mail_archive: Mail, start: Start) -> None:
     assert violations(exo, mail_archive) == []
 
 
+@pytest.mark.parametrize("form", ["no", "bare line", "bye"])
+def test_an_outage_that_meets_the_first_connection_is_waited_out_too(
+    mail_archive: Mail, start: Start, form: str
+) -> None:
+    exo = start()
+    mail_archive.add(mail(1))
+    listener = mail_archive.listener
+    exo.server.outage = form  # type: ignore[assignment]
+
+    def waiting(seconds: float, _: str) -> None:
+        listener.waits.append(seconds)
+        if len(listener.waits) == 2:
+            exo.server.outage = None
+
+    listener.waiting = waiting  # type: ignore[method-assign,assignment]
+
+    assert exo.replay(mail_archive).is_complete
+    assert len(listener.waits) == 2
+    assert violations(exo, mail_archive) == []
+
+
 def test_a_full_mailbox_is_told_as_what_it_is_and_nothing_is_lost(
     mail_archive: Mail, start: Start
 ) -> None:

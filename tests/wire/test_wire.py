@@ -169,6 +169,20 @@ def test_garbage_is_a_protocol_error(server: Server, line: bytes) -> None:
     assert all(body.is_discarded for body in server.bodies)
 
 
+def test_the_bare_line_of_an_exchange_whose_back_end_is_away_is_a_lost_connection(
+    server: Server,
+) -> None:
+    for call in (
+        lambda: list(server.wire.fetch([b"1"], server.body)),
+        lambda: list(server.wire.flags(b"UID FETCH 1 FLAGS")),
+        lambda: list(server.wire.untagged(b"NAMESPACE")),
+        lambda: server.wire.converse(b"NOOP"),
+    ):
+        server.says(b"Server Unavailable. 15")
+        with pytest.raises(ConnectionLostError, match="Server Unavailable"):
+            call()
+
+
 def test_an_answer_to_another_tag_is_a_protocol_error(server: Server) -> None:
     for call in (
         lambda: list(server.wire.fetch([b"1"], server.body)),
